@@ -1,0 +1,155 @@
+#include "providers/common.h"
+
+#include "core/json.h"
+#include "core/text.h"
+
+#include <apr_strings.h>
+#include <string.h>
+
+#define ISSUER "https://github.com"
+#define API "https://api.github.com"
+
+static const char *finish(sa_provider_t *provider, apr_pool_t *p)
+{
+    if (provider->hosted_domain || provider->jwks_url || provider->discovery_url) {
+        return "hd=, jwks-url= and discovery-url= are for type=oidc";
+    }
+    sa_fill(&provider->issuer, ISSUER);
+    sa_fill(&provider->authorize_url, ISSUER "/login/oauth/authorize");
+    sa_fill(&provider->token_url, ISSUER "/login/oauth/access_token");
+    sa_fill(&provider->userinfo_url, API "/user");
+    sa_fill(&provider->emails_url, API "/user/emails");
+    sa_fill(&provider->scope, "read:user user:email");
+    if (provider->client_ids->nelts == 0) {
+        provider->disabled_because = "client-id is missing";
+    } else if (!provider->client_secret) {
+        provider->disabled_because = "client-secret is missing";
+    }
+    return NULL;
+}
+
+/* "login", "email" and the other members of /user may change hands or be public only: none of
+ * them is looked at, except for the name. */
+static sa_error_t *read_user(const sa_provider_t *provider, apr_pool_t *p,
+                             const sa_http_response_t *response, sa_identity_t *identity)
+{
+    const char *why = NULL;
+
+    if (response->outcome == SA_HTTP_DONE && response->status == 401) {
+        return sa_error(p, SA_E_PROVIDER_REJECTED, provider->label,
+                        "%s: user: the access token was refused", provider->name);
+    }
+    if (response->outcome != SA_HTTP_DONE || response->status != 200) {
+        return sa_provider_failed(provider, p, APR_SUCCESS, response, "user");
+    }
+    json_t *user = sa_json_parse(p, response->body, response->len, &why);
+    const json_t *id = json_object_get(user, "id");
+    if (!json_is_integer(id) || json_integer_value(id) <= 0) {
+        return sa_provider_garbled(provider, p, "user", why ? why : "no usable id");
+    }
+    identity->issuer = provider->issuer;
+    identity->subject = apr_psprintf(p, "%" APR_INT64_T_FMT,
+                                     (apr_int64_t)json_integer_value(id));
+    sa_identity_set_name(p, identity, sa_json_string(user, "name"));
+    return NULL;
+}
+
+/* The address of the one entry that is primary and verified; NULL when there is none or more. */
+static const char *primary_email(const json_t *emails)
+{
+    const char *found = NULL;
+    int count = 0;
+    size_t i;
+    json_t *entry;
+
+    json_array_foreach(emails, i, entry) {
+        if (json_is_true(json_object_get(entry, "primary")) &&
+            json_is_true(json_object_get(entry, "verified"))) {
+            found = sa_json_string(entry, "email");
+            ++count;
+        }
+    }
+    return count == 1 ? found : NULL;
+}
+
+static int is_list_of_objects(const json_t *list)
+{
+    size_t i;
+    json_t *entry;
+
+    if (!json_is_array(list)) {
+        return 0;
+    }
+    json_array_foreach(list, i, entry) {
+        if (!json_is_object(entry)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static sa_error_t *read_emails(const sa_provider_t *provider, apr_pool_t *p,
+                               const sa_http_response_t *response, sa_identity_t *identity)
+{
+    const char *why = "not a list of e-mail addresses";
+
+    /* 403, 404: the user did not grant user:email. A linked identity does not need it. */
+    if (response->outcome == SA_HTTP_DONE &&
+        (response->status == 403 || response->status == 404)) {
+        return NULL;
+    }
+    if (response->outcome != SA_HTTP_DONE || response->status != 200) {
+        return sa_provider_failed(provider, p, APR_SUCCESS, response, "e-mail addresses");
+    }
+    json_t *emails = sa_json_parse(p, response->body, response->len, &why);
+    if (!is_list_of_objects(emails)) {
+        return sa_provider_garbled(provider, p, "e-mail addresses", why);
+    }
+    const char *email = primary_email(emails);
+    identity->email = email ? sa_email_canonical(p, email) : NULL;
+    if (identity->email) {
+        identity->email_verified = 1;
+        identity->email_vouched = sa_provider_vouches(provider, identity->email, 1);
+    }
+    return NULL;
+}
+
+static sa_error_t *identify(const sa_provider_t *provider, const sa_provider_env_t *env,
+                            apr_pool_t *p, const sa_credential_t *credential,
+                            sa_identity_t **identity, sa_proof_t *proof)
+{
+    const char *token;
+    json_t *answer;
+
+    memset(proof, 0, sizeof(*proof));
+    sa_error_t *error = sa_exchange_code(provider, env, p, credential, provider->token_url,
+                                         &token, &answer);
+    if (error) {
+        return error;
+    }
+    apr_array_header_t *headers = apr_array_make(p, 1, sizeof(const char *));
+    *(const char **)apr_array_push(headers) = "X-GitHub-Api-Version: 2022-11-28";
+    sa_http_request_t requests[2] = {
+        { .url = provider->userinfo_url, .bearer = token, .headers = headers },
+        { .url = provider->emails_url, .bearer = token, .headers = headers },
+    };
+    sa_http_response_t responses[2];
+    apr_status_t rv = sa_provider_perform(provider, env, p, requests, 2, responses);
+    if (rv != APR_SUCCESS) {
+        return sa_provider_failed(provider, p, rv, NULL, "user");
+    }
+    sa_identity_t *found = apr_pcalloc(p, sizeof(*found));
+    error = read_user(provider, p, &responses[0], found);
+    if (!error) {
+        error = read_emails(provider, p, &responses[1], found);
+    }
+    *identity = error ? NULL : found;
+    return error;
+}
+
+const sa_provider_type_t sa_provider_github = {
+    .name = "github",
+    .flows = SA_FLOW_CODE,
+    .finish = finish,
+    .identify = identify,
+};
