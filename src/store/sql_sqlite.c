@@ -1,0 +1,211 @@
+/* SQLite 3.35 and later. An operation of several parts runs in one BEGIN IMMEDIATE
+ * transaction: nobody writes between its parts, so a part may decide from what an earlier one
+ * saw. A SELECT part that finds nothing ends the operation; the last part that returns rows
+ * gives the result. */
+#include "store/sql.h"
+
+#define EVENT(user, from)                                                                       \
+    "INSERT INTO sa_outbox (id, type, user_id, provider, address, request_id, at, targets, "    \
+    "next_attempt) SELECT ?1, ?2, " user ", ?3, ?4, ?5, ?6, ?7, ?6 FROM " from                  \
+    " AND ?7 IS NOT NULL"
+
+#define SESSION(user, from)                                                                     \
+    "INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, "    \
+    "client_id, scope) SELECT ?8, " user ", ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17 FROM "   \
+    from
+
+/* Timestamps as Django writes them, in UTC and without a fraction of zero. */
+#define TIME(number) "strftime('%Y-%m-%d %H:%M:%S', " number ", 'unixepoch')"
+
+#define LINKED                                                                                  \
+    "sa_links l JOIN {users} AS u ON {u.id} = l.user_id WHERE l.issuer = ?18 AND l.subject = ?19"
+
+/* The user ?8 behind an access token of session ?9 (NULL: of none) at ?10. */
+#define BEARER                                                                                  \
+    "({u.id} = ?8 AND (?9 IS NULL OR EXISTS (SELECT 1 FROM sa_sessions s WHERE s.sid = ?9 "     \
+    "AND s.user_id = {u.id} AND s.revoked_at IS NULL AND s.expires > ?10)))"
+
+#define CREATE                                                                                  \
+    "INSERT INTO {users} {insert id=?1|email=?2|username=?3|first_name=?4|last_name=?5|"        \
+    "password=?6|is_active=?7|is_staff=?8|is_superuser=?9|email_verified=?10|"                  \
+    "date_joined=" TIME("?11") "|deleted=?12} "                                                 \
+    "WHERE NOT EXISTS (SELECT 1 FROM {users} AS u WHERE {email_is ?13}) "                       \
+    "ON CONFLICT DO NOTHING RETURNING {id}"
+
+#define FAMILY "sa_sessions s JOIN {users} AS u ON {u.id} = s.user_id WHERE s.sid = ?8"
+#define VERDICT                                                                                 \
+    "CASE WHEN s.expires <= ?10 THEN 4 WHEN s.revoked_at IS NOT NULL THEN 3 "                   \
+    "WHEN NOT {usable} THEN 5 WHEN s.jti = ?9 THEN 0 "                                          \
+    "WHEN s.prev_jti = ?9 AND ?11 > 0 AND ?10 - s.rotated_at BETWEEN -?11 AND ?11 THEN 1 "      \
+    "WHEN ?13 = 1 THEN 2 ELSE 0 END"
+#define ROTATES "(v.verdict = 0 AND ?12 = 1)"
+
+#define OTHER_WAY                                                                               \
+    "((?12 = 1 AND {has_password}) OR EXISTS (SELECT 1 FROM sa_links o "                        \
+    "WHERE o.user_id = {u.id} AND o.issuer <> ?11 "                                             \
+    "AND instr(char(10) || ?13 || char(10), char(10) || o.issuer || char(10)) > 0))"
+#define HELD                                                                                    \
+    "EXISTS (SELECT 1 FROM sa_links h WHERE h.user_id = {u.id} AND h.issuer = ?11)"
+
+const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
+    [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'sa_schema'" },
+    [SA_OP_SCHEMA_VERSION] = { "schema version", SA_STATEMENT_READS,
+        "SELECT max(version), EXISTS (SELECT 1 FROM pragma_foreign_key_list('sa_links') "
+        "WHERE lower(\"table\") <> lower('{table}')) FROM sa_schema" },
+    [SA_OP_SCHEMA_LOCK] = { "schema lock", 0, "" },
+    [SA_OP_COLUMNS] = { "user table columns", SA_STATEMENT_READS,
+        "SELECT name, type, \"notnull\", dflt_value IS NOT NULL OR (pk = 1 "
+        "AND upper(type) = 'INTEGER') FROM pragma_table_info(?2, COALESCE(?3, 'main'))" },
+
+    [SA_OP_LOGIN_LINKED] = { "linked login", 0,
+        "SELECT {user} FROM " LINKED "; "
+        "INSERT INTO sa_outbox (id, type, user_id, provider, address, request_id, at, targets, "
+        "next_attempt) SELECT ?22, ?23, {u.id}, ?24, ?25, ?26, ?27, ?28, ?27 FROM " LINKED
+        " AND {usable} AND {is_new} AND ?28 IS NOT NULL; "
+        "UPDATE {users} AS u SET {set last_login=" TIME("?10") "} WHERE {u.id} = "
+        "(SELECT user_id FROM sa_links WHERE issuer = ?18 AND subject = ?19) AND {usable}; "
+        "UPDATE sa_links SET email = ?20 WHERE issuer = ?18 AND subject = ?19 AND ?21 = 1 "
+        "AND ?20 IS NOT NULL AND email IS NOT ?20 AND EXISTS (SELECT 1 FROM {users} AS u "
+        "WHERE {u.id} = sa_links.user_id AND {usable}); "
+        SESSION("{u.id}", LINKED) " AND {usable}; "
+        EVENT("{u.id}", LINKED) " AND {usable}" },
+    [SA_OP_EMAIL_LOCK] = { "e-mail lock", 0, "" },
+    [SA_OP_USER_BY_EMAIL] = { "user by e-mail", SA_STATEMENT_READS,
+        "SELECT {user}, EXISTS (SELECT 1 FROM sa_links l WHERE l.user_id = {u.id} "
+        "AND l.issuer = ?2) FROM {users} AS u WHERE {email_is ?1} ORDER BY {u.id} LIMIT 2" },
+    [SA_OP_CREATE_USER] = { "new user", 0, CREATE },
+    [SA_OP_CREATE_USER_KEYED] = { "new user", 0, CREATE },
+    [SA_OP_TAKEN] = { "taken", SA_STATEMENT_READS,
+        "SELECT EXISTS (SELECT 1 FROM {users} AS u WHERE {email_is ?1}), "
+        "EXISTS (SELECT 1 FROM {users} AS u WHERE {is username ?2})" },
+    [SA_OP_CREATE_LINK] = { "new link", 0,
+        "INSERT INTO sa_links (user_id, provider, issuer, subject, email, linked_at) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)" },
+    [SA_OP_START_SESSION] = { "new session", SA_STATEMENT_KEYED,
+        "SELECT {user} FROM {users} AS u WHERE {u.id} = ?18; "
+        "UPDATE {users} AS u SET {set last_login=" TIME("?10") "} WHERE {u.id} = ?18 "
+        "AND {usable}; "
+        SESSION("{u.id}", "{users} AS u") " WHERE {u.id} = ?18 AND {usable}; "
+        EVENT("{u.id}", "{users} AS u WHERE {u.id} = ?18 AND {usable}") "; "
+        "INSERT INTO sa_outbox (id, type, user_id, provider, address, request_id, at, targets, "
+        "next_attempt) SELECT ?19, ?20, {u.id}, ?21, ?22, ?23, ?24, ?25, ?24 FROM {users} AS u "
+        "WHERE {u.id} = ?18 AND {usable} AND ?25 IS NOT NULL" },
+    [SA_OP_RECLAIM_USER] = { "reclaimed user", SA_STATEMENT_KEYED,
+        "SELECT 1 FROM {users} AS u WHERE {u.id} = ?1; "
+        "UPDATE {users} AS u SET {set password=?2|email_verified=1} WHERE {u.id} = ?1; "
+        "DELETE FROM sa_links WHERE user_id = ?1; "
+        "DELETE FROM sa_sessions WHERE user_id = ?1" },
+
+    [SA_OP_USER_BY_LOGIN] = { "user by login", SA_STATEMENT_READS,
+        "SELECT {user}, ({email_is ?1}) IS 1 AS by_email FROM {users} AS u "
+        "WHERE {email_is ?1} OR {is username ?2} ORDER BY by_email DESC LIMIT 3" },
+    [SA_OP_USER_BY_ID] = { "user by id", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
+        "SELECT {user} FROM {users} AS u WHERE {u.id} = ?1" },
+    [SA_OP_SET_PASSWORD] = { "new password", SA_STATEMENT_KEYED,
+        "UPDATE {users} AS u SET {set password=?3} WHERE {u.id} = ?1 "
+        "AND (?2 IS NULL OR {u.password} = ?2) RETURNING 1" },
+
+    [SA_OP_REFRESH] = { "refresh", 0,
+        "SELECT verdict, sid, user_id, CASE WHEN " ROTATES " THEN ?14 ELSE jti END, "
+        "CASE WHEN " ROTATES " THEN ?10 ELSE iat END, "
+        "CASE WHEN " ROTATES " THEN min(?15, expires) ELSE exp END, "
+        "expires, auth_time, amr, mount, client_id, scope, {out} "
+        "FROM (SELECT s.*, {user}, " VERDICT " AS verdict FROM " FAMILY ") AS v; "
+        EVENT("s.user_id", FAMILY " AND (" VERDICT ") = 2") "; "
+        "UPDATE sa_sessions AS t SET jti = CASE WHEN " ROTATES " THEN ?14 ELSE t.jti END, "
+        "iat = CASE WHEN " ROTATES " THEN ?10 ELSE t.iat END, "
+        "exp = CASE WHEN " ROTATES " THEN min(?15, t.expires) ELSE t.exp END, "
+        "prev_jti = CASE WHEN " ROTATES " THEN t.jti ELSE t.prev_jti END, "
+        "rotated_at = CASE WHEN " ROTATES " THEN ?10 ELSE t.rotated_at END, "
+        "revoked_at = CASE WHEN " ROTATES " THEN NULL ELSE ?10 END "
+        "FROM (SELECT " VERDICT " AS verdict FROM " FAMILY ") AS v "
+        "WHERE t.sid = ?8 AND (" ROTATES " OR v.verdict IN (2, 5))" },
+    [SA_OP_SESSION_LIVE] = { "live session", SA_STATEMENT_READS,
+        "SELECT s.revoked_at IS NULL AND s.expires > ?3 AND {usable}, "
+        "?2 IS NULL OR s.jti = ?2, s.revoked_at IS NOT NULL "
+        "FROM sa_sessions s JOIN {users} AS u ON {u.id} = s.user_id WHERE s.sid = ?1" },
+    [SA_OP_REVOKE_SESSION] = { "end of a session", 0,
+        "UPDATE sa_sessions SET revoked_at = ?2 WHERE sid = ?1 AND revoked_at IS NULL; "
+        "SELECT changes(), (SELECT count(*) FROM sa_sessions WHERE sid = ?1)" },
+    [SA_OP_REVOKE_USER] = { "end of sessions", SA_STATEMENT_KEYED,
+        "UPDATE sa_sessions SET revoked_at = ?3 WHERE user_id = ?1 AND revoked_at IS NULL "
+        "AND (?2 IS NULL OR sid <> ?2); "
+        "SELECT changes()" },
+
+    [SA_OP_LINKS] = { "links", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
+        "SELECT {user}, l.provider, l.issuer, l.subject, l.email, l.linked_at "
+        "FROM {users} AS u LEFT JOIN sa_sessions s ON s.sid = ?2 AND s.user_id = {u.id} "
+        "AND s.revoked_at IS NULL AND s.expires > ?3 "
+        "LEFT JOIN sa_links l ON l.user_id = {u.id} "
+        "WHERE {u.id} = ?1 AND (?2 IS NULL OR s.sid IS NOT NULL)" },
+    [SA_OP_LINK] = { "link", SA_STATEMENT_KEYED,
+        "SELECT CASE WHEN NOT {usable} THEN 3 WHEN EXISTS (SELECT 1 FROM sa_links l "
+        "WHERE (l.issuer = ?12 AND l.subject = ?13) OR (l.user_id = {u.id} "
+        "AND l.issuer = ?12)) THEN 1 ELSE 0 END FROM {users} AS u WHERE " BEARER "; "
+        "INSERT INTO sa_links (user_id, provider, issuer, subject, email, linked_at) "
+        "SELECT {u.id}, ?11, ?12, ?13, ?14, ?15 FROM {users} AS u WHERE " BEARER
+        " AND {usable} ON CONFLICT DO NOTHING; "
+        EVENT("{u.id}", "{users} AS u WHERE changes() = 1 AND {u.id} = ?8") },
+    [SA_OP_UNLINK] = { "unlink", SA_STATEMENT_KEYED,
+        "SELECT CASE WHEN NOT " HELD " THEN 1 WHEN " OTHER_WAY " THEN 0 ELSE 2 END "
+        "FROM {users} AS u WHERE " BEARER " AND {usable}; "
+        "DELETE FROM sa_links WHERE issuer = ?11 AND user_id IN (SELECT {u.id} FROM {users} AS u "
+        "WHERE " BEARER " AND {usable} AND " OTHER_WAY "); "
+        EVENT("{u.id}", "{users} AS u WHERE changes() = 1 AND {u.id} = ?8") },
+
+    [SA_OP_SPEND] = { "spent id", 0,
+        "INSERT INTO sa_spent (id, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING RETURNING 1" },
+
+    [SA_OP_OUTBOX_CLAIM] = { "outbox claim", 0,
+        "UPDATE sa_outbox SET leased_until = ?2, attempts = attempts + 1 WHERE id IN "
+        "(WITH RECURSIVE known (url, rest) AS (SELECT '', ?4 || ' ' UNION ALL "
+        "SELECT substr(rest, 1, instr(rest, ' ') - 1), substr(rest, instr(rest, ' ') + 1) "
+        "FROM known WHERE rest <> '') "
+        "SELECT id FROM sa_outbox o WHERE dead = 0 AND next_attempt <= ?1 "
+        "AND (leased_until IS NULL OR leased_until <= ?1) AND EXISTS (SELECT 1 FROM known "
+        "WHERE url <> '' AND instr(' ' || o.targets || ' ', ' ' || url || ' ') > 0) "
+        "ORDER BY next_attempt, id LIMIT ?3) "
+        "RETURNING id, type, user_id, provider, address, request_id, at, targets, attempts" },
+    [SA_OP_OUTBOX_SETTLE] = { "outbox settle", 0,
+        "DELETE FROM sa_outbox WHERE id = ?1 AND ?2 IS NULL; "
+        "UPDATE sa_outbox SET targets = ?2, next_attempt = ?3, leased_until = NULL, dead = ?4 "
+        "WHERE id = ?1 AND ?2 IS NOT NULL" },
+    [SA_OP_NOTIFY] = { "notify", 0, "" },
+    [SA_OP_EVENT] = { "event", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_outbox (id, type, provider, address, request_id, at, targets, user_id, "
+        "next_attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?6)" },
+
+    [SA_OP_PURGE_SESSIONS] = { "purge of sessions", 0,
+        "DELETE FROM sa_sessions WHERE sid IN (SELECT sid FROM sa_sessions WHERE expires <= ?1 "
+        "ORDER BY expires LIMIT ?2); "
+        "SELECT changes()" },
+    [SA_OP_PURGE_SPENT] = { "purge of spent ids", 0,
+        "DELETE FROM sa_spent WHERE id IN (SELECT id FROM sa_spent WHERE expires <= ?1 "
+        "ORDER BY expires LIMIT ?2); "
+        "SELECT changes()" },
+
+    [SA_OP_PURGE_OUTBOX] = { "purge of the outbox", 0,
+        "DELETE FROM sa_outbox WHERE id IN (SELECT id FROM sa_outbox WHERE at <= ?1 "
+        "ORDER BY at LIMIT ?2); "
+        "SELECT changes()" },
+
+    [SA_OP_LIST_USERS] = { "list of users", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
+        "SELECT {user} FROM {users} AS u WHERE {u.id} > ?1 OR ?1 IS NULL "
+        "ORDER BY {u.id} LIMIT ?2" },
+    [SA_OP_SET_ACTIVE] = { "activation", SA_STATEMENT_KEYED,
+        "SELECT 1 FROM {users} AS u WHERE {u.id} = ?1; "
+        "UPDATE {users} AS u SET {set is_active=?2} WHERE {u.id} = ?1; "
+        "UPDATE sa_sessions SET revoked_at = ?3 WHERE user_id = ?1 AND revoked_at IS NULL "
+        "AND ?4 = 0" },
+};
+
+const sa_dialect_t sa_dialect_sqlite = {
+    .backend = &sa_backend_sqlite,
+    .templates = sa_templates_sqlite,
+    .migrations = sa_migrations_sqlite,
+    .yes = "1",
+    .no = "0",
+    .truthy = "(COALESCE(CAST(%s AS TEXT), '') NOT IN ('', 'false', '0'))",
+    .email_is = "lower(%s) = %s",
+};

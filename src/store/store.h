@@ -1,0 +1,264 @@
+/* What we remember: the questions the rest may ask, in the domain's words.
+ *
+ * A caller opens a work (one pooled connection), asks, and closes it; nothing slow
+ * (HTTP, password hashing) happens in between. A call outside sa_work_begin/_commit is a
+ * unit of work of its own: all or nothing, one round trip on PostgreSQL. Times are
+ * seconds since the epoch. Results live in the pool given to sa_work_open.
+ *
+ * Failures: SA_E_UNAVAILABLE (unreachable, too slow, schema missing, disk full; the work is then
+ * dead and only sa_work_close may follow) and SA_E_CONFLICT (a unique constraint, a
+ * serialization failure or a deadlock: roll back and look again, at most 3 times). */
+#ifndef SA_STORE_STORE_H
+#define SA_STORE_STORE_H
+
+#include "core/error.h"
+#include <apr_time.h>
+
+/* ---- where connections come from (filled by httpd/dbd, or by ctl) ---- */
+typedef struct {
+    const char *driver;         /* "pgsql" or "sqlite3" */
+    void *native;               /* PGconn * or sqlite3 * */
+    apr_pool_t *pool;           /* lives as long as the pooled connection */
+    void *handle;               /* the giver's own */
+} sa_connection_t;
+
+typedef struct {
+    void *ctx;
+    /* Waits until `deadline` (apr_time) at most. SA_E_UNAVAILABLE with Retry-After otherwise. */
+    sa_error_t *(*acquire)(void *ctx, apr_pool_t *p, apr_time_t deadline, sa_connection_t *out);
+    /* broken: the connection is unusable and should not be given out again as it is. */
+    void (*release)(void *ctx, sa_connection_t *connection, int broken);
+    int timeout_ms;             /* SocialAuthDBTimeout: acquire + all statements of one work */
+} sa_db_source_t;
+
+/* ---- the site's user table ---- */
+typedef struct {
+    const char *table;          /* NULL = our own sa_users; "schema.table" allowed */
+    const char *id, *email, *username, *first_name, *last_name, *password, *is_active,
+               *is_staff, *is_superuser, *email_verified, *date_joined, *last_login;
+                                /* column names; NULL = the Django default of the same name where
+                                 * it is standard, "" = the table has none */
+    const char *deleted;        /* SocialAuthUserDeletedField; NULL = none (own table: deleted_at) */
+} sa_user_map_t;
+
+typedef struct sa_store_t sa_store_t;
+
+/* Builds all statements for one mapping and driver ("pgsql" or "sqlite3"). NULL and *why when a name
+ * is not an identifier ([A-Za-z_][A-Za-z0-9_$]{0,62}, quoted in SQL) or the driver is unknown. */
+sa_store_t *sa_store_make(apr_pool_t *p, const char *driver, const sa_user_map_t *map,
+                          const char **why);
+int sa_store_is_own(const sa_store_t *store);    /* 1 = users live in sa_users */
+
+typedef struct sa_work_t sa_work_t;
+
+sa_error_t *sa_work_open(sa_work_t **work, const sa_store_t *store, const sa_db_source_t *source,
+                         apr_pool_t *p);
+sa_error_t *sa_work_begin(sa_work_t *work);     /* SQLite: BEGIN IMMEDIATE */
+sa_error_t *sa_work_commit(sa_work_t *work);
+void sa_work_rollback(sa_work_t *work);
+/* Rolls back what is open and gives the connection back. Safe to call twice; also run by p's
+ * cleanup. */
+void sa_work_close(sa_work_t *work);
+
+/* ---- records ---- */
+typedef struct {
+    const char *id;             /* text form of the key */
+    int id_is_integer;
+    const char *email;          /* NULL when none */
+    const char *username, *first_name, *last_name;      /* "" when none */
+    const char *password;       /* stored hash, "" when none */
+    int usable;                 /* active and not deleted */
+    int email_verified, is_staff, is_superuser;
+    int was_new;                /* last_login was NULL before this call */
+} sa_user_t;
+
+typedef struct {                /* a session: one family of refresh tokens */
+    const char *sid;            /* UUID */
+    const char *user_id;
+    const char *jti;            /* of the live refresh token */
+    apr_int64_t iat, exp;       /* of the live refresh token */
+    apr_int64_t expires;        /* absolute end of the family */
+    apr_int64_t auth_time;
+    const char *amr;            /* "pwd", "google", … */
+    const char *mount;          /* mount path that made it */
+    const char *client_id;      /* NULL for the REST dialect */
+    const char *scope;          /* NULL when none */
+} sa_session_t;
+
+typedef struct {
+    const char *id;             /* unique, "evt_" + random */
+    const char *type;           /* "login_successful", … */
+    const char *provider;       /* NULL when none */
+    const char *address, *request_id;
+    apr_int64_t time;
+    const char *targets;        /* space-separated webhook URLs to deliver to; NULL = no outbox row */
+} sa_event_t;
+
+typedef struct {
+    const char *provider, *issuer, *subject;
+    const char *email;          /* NULL when none */
+    apr_int64_t linked_at;
+} sa_link_t;
+
+/* ---- sign-in ---- */
+/* The returning login, in one statement: if (issuer, subject) is linked and its user usable, sets
+ * last_login, updates the link's email when `email` is not NULL and update_email, stores
+ * the session and the event, and `registered` as well when the user never signed in before (user->was_new;
+ * may be NULL). *user NULL when nothing is linked; user->usable 0 when the account may not sign in
+ * (nothing was written then). session->user_id need not be set. */
+sa_error_t *sa_store_login_linked(sa_work_t *work, const char *issuer, const char *subject,
+                                  const char *email, int update_email,
+                                  const sa_session_t *session, const sa_event_t *event,
+                                  const sa_event_t *registered, sa_user_t **user);
+
+typedef struct {
+    int count;                  /* users with this canonical e-mail: 0, 1, or 2 for more */
+    sa_user_t *user;            /* the one, when count == 1 */
+    int has_issuer;             /* it has an identity of `issuer` already */
+} sa_email_match_t;
+/* Locks the row on PostgreSQL when inside begin/commit. issuer may be NULL. */
+sa_error_t *sa_store_user_by_email(sa_work_t *work, const char *email, const char *issuer,
+                                   sa_email_match_t *match);
+
+typedef struct {
+    const char *email;          /* canonical, NULL when none */
+    const char *username;       /* cut where username and suffix are too long for its column */
+    const char *first_name, *last_name; /* cut where they are too long for their columns */
+    const char *password;
+    int email_verified, is_active, is_staff, is_superuser;
+    const char *username_suffix;        /* appended; NULL = none */
+} sa_new_user_t;
+/* *taken is set to "email" or "username" (and *id NULL) when the value is in use; the surrounding
+ * transaction stays usable (ON CONFLICT DO NOTHING). */
+sa_error_t *sa_store_create_user(sa_work_t *work, const sa_new_user_t *user, apr_int64_t now,
+                                 const char **id, const char **taken);
+/* SA_E_CONFLICT when (issuer, subject) or (user, issuer) exists. */
+sa_error_t *sa_store_create_link(sa_work_t *work, const char *user_id, const sa_link_t *link);
+/* Stores the session, sets last_login, stores the events. *user: as sa_store_login_linked; NULL when
+ * the user is gone. Nothing is written unless usable. */
+sa_error_t *sa_store_start_session(sa_work_t *work, const char *user_id,
+                                   const sa_session_t *session, const sa_event_t *events, int n,
+                                   sa_user_t **user);
+/* Pre-hijacking (reclaim): password := unusable, links, sessions removed, e-mail verified. */
+sa_error_t *sa_store_reclaim_user(sa_work_t *work, const char *user_id, const char *unusable,
+                                  apr_int64_t now);
+
+/* ---- passwords ---- */
+/* By canonical e-mail or by exact user name. *user NULL when there is none (or more than one). */
+sa_error_t *sa_store_user_by_login(sa_work_t *work, const char *email, const char *username,
+                                   sa_user_t **user);
+sa_error_t *sa_store_user_by_id(sa_work_t *work, const char *user_id, sa_user_t **user);
+/* Replaces old_hash by new_hash if old_hash is still there (old_hash NULL: whatever is there). *done 0/1. */
+sa_error_t *sa_store_set_password(sa_work_t *work, const char *user_id, const char *old_hash,
+                                  const char *new_hash, int *done);
+
+/* ---- refresh tokens ---- */
+typedef enum {
+    SA_REFRESH_ROTATED,         /* next's jti is live now (or rotation was not asked for: kept) */
+    SA_REFRESH_SUCCESSOR,       /* within the reuse interval: *session holds the live successor */
+    SA_REFRESH_REUSED,          /* a dead token came back: the family is revoked now */
+    SA_REFRESH_REVOKED,         /* the family had been revoked */
+    SA_REFRESH_UNKNOWN,         /* no such family, or it expired */
+    SA_REFRESH_USER_GONE        /* user deleted or inactive; the family is revoked now */
+} sa_refresh_verdict_t;
+
+typedef struct {
+    const char *sid, *jti;      /* as presented */
+    apr_int64_t now;
+    int reuse_interval;         /* seconds */
+    int rotate;                 /* 0 = only check */
+    int blacklist;              /* 0 = rotated-out tokens stay valid until they expire */
+    const char *next_jti;       /* of the successor */
+    apr_int64_t next_exp;       /* capped by the family's end inside */
+    const sa_event_t *reuse_event;      /* stored when SA_REFRESH_REUSED */
+} sa_refresh_t;
+/* One statement (SQLite: one short write transaction). *session: what is live afterwards (ROTATED,
+ * SUCCESSOR), *user: its owner. */
+sa_error_t *sa_store_refresh(sa_work_t *work, const sa_refresh_t *refresh,
+                             sa_refresh_verdict_t *verdict, sa_session_t **session,
+                             sa_user_t **user);
+/* token/verify: 1 in *live when sid is known, not revoked, not expired and its user usable; for a refresh
+ * token jti must be the live one (jti NULL: access token). *revoked: it was blacklisted. */
+sa_error_t *sa_store_session_live(sa_work_t *work, const char *sid, const char *jti,
+                                  apr_int64_t now, int *live, int *revoked);
+/* Ends one family. *found 0 when unknown; *was_live 0 when it was revoked already. */
+sa_error_t *sa_store_revoke_session(sa_work_t *work, const char *sid, apr_int64_t now, int *found,
+                                    int *was_live);
+/* Ends all families of a user, except `keep_sid` (NULL = none kept). *n: how many. */
+sa_error_t *sa_store_revoke_user(sa_work_t *work, const char *user_id, const char *keep_sid,
+                                 apr_int64_t now, int *n);
+
+/* ---- links of a signed-in user ---- */
+/* sid: the access token's session, checked in the same statement (NULL = a token without one). *user
+ * NULL when the user or the session is gone or revoked; else its links, in no order. */
+sa_error_t *sa_store_links(sa_work_t *work, const char *user_id, const char *sid, apr_int64_t now,
+                           sa_user_t **user, apr_array_header_t **links /* sa_link_t */);
+
+typedef enum {
+    SA_LINK_DONE,
+    SA_LINK_TAKEN,              /* (issuer, subject) is linked, or the user has one of this issuer */
+    SA_LINK_NO_USER,            /* the user or session is gone or revoked */
+    SA_LINK_UNAVAILABLE         /* the user is inactive or deleted */
+} sa_link_verdict_t;
+sa_error_t *sa_store_link(sa_work_t *work, const char *user_id, const char *sid,
+                          const sa_link_t *link, const sa_event_t *event, apr_int64_t now,
+                          sa_link_verdict_t *verdict);
+
+typedef enum {
+    SA_UNLINK_DONE, SA_UNLINK_NOT_LINKED, SA_UNLINK_LAST, SA_UNLINK_NO_USER
+} sa_unlink_verdict_t;
+/* Removes the user's link of `issuer` unless it is the last way in: no link of another of `issuers` (those
+ * that people can sign in with, a line each) and no password that can be right (password_counts 0
+ * when password login is off). Serialised per user (row lock). */
+sa_error_t *sa_store_unlink(sa_work_t *work, const char *user_id, const char *sid,
+                            const char *issuer, const char *issuers, int password_counts,
+                            const sa_event_t *event, apr_int64_t now,
+                            sa_unlink_verdict_t *verdict);
+
+/* ---- single use across servers (SocialAuthSharedState database) ---- */
+sa_error_t *sa_store_spend(sa_work_t *work, const unsigned char id[32], apr_int64_t expires,
+                           int *first);
+
+/* ---- outbox ---- */
+typedef struct {
+    sa_event_t event;
+    const char *user_id;
+    int attempts;
+} sa_outbox_row_t;
+/* Leases up to max due rows until now+lease seconds (FOR UPDATE SKIP LOCKED) that have one of the `known`
+ * targets (space-separated) at least: those of others wait for a server that knows them. */
+sa_error_t *sa_store_outbox_claim(sa_work_t *work, apr_int64_t now, int lease, int max,
+                                  const char *known,
+                                  apr_array_header_t **rows /* sa_outbox_row_t */);
+/* After a round: targets still undelivered (NULL or "" = all done, row removed) and when to try again;
+ * dead 1 = given up (kept for `events list/retry`). */
+sa_error_t *sa_store_outbox_settle(sa_work_t *work, const char *event_id, const char *targets,
+                                   apr_int64_t next_attempt, int dead);
+/* pg_notify('social_auth', {"id","type"}); nothing on SQLite. */
+sa_error_t *sa_store_notify(sa_work_t *work, const char *event_id, const char *type);
+/* One event on its own (token_reuse_detected, user_deactivated, …). */
+sa_error_t *sa_store_event(sa_work_t *work, const char *user_id, const sa_event_t *event);
+
+/* ---- upkeep ---- */
+/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, events that nobody took for 30
+ * days); *n: how many in all. */
+sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n);
+
+/* ---- administration ---- */
+sa_error_t *sa_store_list_users(sa_work_t *work, const char *after_id, int limit,
+                                apr_array_header_t **users /* sa_user_t */);
+sa_error_t *sa_store_set_active(sa_work_t *work, const char *user_id, int active, int *done);
+
+/* ---- schema ---- */
+#define SA_SCHEMA_VERSION 1
+/* *version 0 = nothing installed; newer than SA_SCHEMA_VERSION is possible. */
+sa_error_t *sa_store_schema_version(sa_work_t *work, int *version);
+/* Applies the missing migrations, each in a transaction; dry_run: *sql gets the text, nothing runs, and
+ * *to is where it would lead.
+ * SA_E_FORBIDDEN when the schema is newer than this build. *from, *to: versions. Creates session and link
+ * columns of the mapped user key's own type. Switches SQLite to WAL. */
+sa_error_t *sa_store_migrate(sa_work_t *work, int dry_run, int *from, int *to, const char **sql);
+/* Checks that the mapped table and columns exist. NULL in *problem when fine, else one sentence. */
+sa_error_t *sa_store_check_mapping(sa_work_t *work, const char **problem);
+
+#endif
