@@ -1,0 +1,115 @@
+/* The rules: what may happen, in which order. Knows providers and store, no httpd.
+ *
+ * Every call takes an sa_call_t, made per request by the caller. */
+#ifndef SA_ACCOUNTS_ACCOUNTS_H
+#define SA_ACCOUNTS_ACCOUNTS_H
+
+#include "core/error.h"
+#include "core/jwt.h"
+#include "core/shared.h"
+#include "core/state.h"
+#include "providers/provider.h"
+#include "store/store.h"
+
+typedef enum { SA_LINKING_VERIFIED, SA_LINKING_RECLAIM, SA_LINKING_ALWAYS, SA_LINKING_NEVER }
+    sa_email_linking_t;
+typedef enum { SA_BINDING_AUTO, SA_BINDING_REQUIRED, SA_BINDING_OFF } sa_state_binding_t;
+
+/* One mount's rules; const after start-up, defaults filled in. */
+typedef struct {
+    const char *mount;          /* "/api/social-auth" */
+    const char *database;       /* names it: mounts of equal ones have the same accounts */
+    const char *issuer, *audience;
+    sa_keyset_t *keys;          /* ours: the first that can sign, signs */
+    apr_array_header_t *auth_header_types;      /* const char *: "Bearer" */
+    int access_lifetime, refresh_lifetime, session_lifetime;    /* seconds */
+    int leeway;                 /* seconds */
+    int rotate, blacklist_after_rotation, reuse_interval;
+    int accept_simplejwt;
+    unsigned char state_key[SA_STATE_KEY_LEN];
+    int state_max_age;          /* seconds */
+    sa_state_binding_t state_binding;
+    int shared_state_in_database;
+    int max_token_age;          /* seconds, ID tokens without a state */
+    sa_email_linking_t email_linking;
+    int linked_email_update;
+    int password_login;
+    int unlink_requires_password;
+    sa_rate_t throttle, password_throttle, account_throttle;
+    apr_array_header_t *providers;      /* sa_provider_t *, enabled and disabled */
+    const char *webhook_targets;        /* space-separated URLs, NULL = none */
+    int notify;
+} sa_settings_t;
+
+typedef struct sa_call_t {
+    apr_pool_t *pool;
+    apr_int64_t now;            /* seconds */
+    const sa_settings_t *settings;
+    const sa_store_t *store;
+    const sa_db_source_t *db;
+    const sa_provider_env_t *env;
+    sa_shared_t *shared;
+    const char *address;        /* client address, for events */
+    const char *request_id;
+    void *who;                  /* the caller's own (request_rec) */
+    /* After commit, for each event; may be NULL. user may be NULL. */
+    void (*on_event)(struct sa_call_t *call, const sa_event_t *event, const char *user_id);
+    /* Operator log; level as APLOG_ (3 err, 4 warning, 6 info, 7 debug). May be NULL. */
+    void (*log)(struct sa_call_t *call, int level, const char *text);
+} sa_call_t;
+
+typedef struct {
+    const char *access, *refresh;       /* refresh NULL when none is handed out */
+} sa_tokens_t;
+
+/* The bearer of a verified access token. */
+typedef struct {
+    const char *user_id;        /* sub */
+    const char *sid;            /* NULL for a SimpleJWT token */
+    const char *client_id;      /* NULL when none */
+    const char *scope;
+    sa_jwt_t jwt;
+} sa_bearer_t;
+
+/* ---- state.c: GET …/state/ and its use ---- */
+typedef struct { const char *state, *nonce, *cookie_name, *cookie_value; } sa_new_state_t;
+/* nonce is set for providers with an ID-token flow. challenge and user may be NULL. The cookie value proves
+ * the browser: HMAC of the state. cookie_name is the 8 hex digits only. */
+sa_error_t *sa_accounts_new_state(sa_call_t *call, const sa_provider_t *provider,
+                                  const char *challenge, const char *user,
+                                  sa_new_state_t *state);
+
+/* What a login or link request brought besides its credential. */
+typedef struct {
+    const char *code, *token, *state, *code_verifier, *redirect_uri;    /* NULL = absent */
+    const char *(*cookie)(void *who, const char *hex8); /* value of …-sa-state-<hex8>, NULL */
+    void *who;
+    int binding_exempt;         /* an allowed origin without credentials (auto) */
+    const char *spent_cookie;   /* out: hex8 of the cookie to clear, NULL */
+} sa_attempt_t;
+
+/* ---- login.c ---- */
+sa_error_t *sa_accounts_login(sa_call_t *call, const sa_provider_t *provider,
+                              sa_attempt_t *attempt, sa_tokens_t *tokens);
+/* ---- link.c ---- */
+sa_error_t *sa_accounts_link(sa_call_t *call, const sa_provider_t *provider,
+                             const sa_bearer_t *bearer, sa_attempt_t *attempt);
+/* password NULL when not sent. */
+sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
+                               const sa_bearer_t *bearer, const char *password);
+/* *providers: [{"label","is_linked","name","email","linked_at"},…], owned by the pool. */
+sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_t **providers);
+
+/* ---- tokens.c ---- */
+/* Access token of a header value; SA_E_TOKEN_NOT_VALID. No database. */
+sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer);
+sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *refresh, sa_tokens_t *tokens);
+sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token);
+sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *refresh);
+
+/* ---- password_login.c ---- */
+/* login: e-mail or user name as typed; is_email as the field was called, or -1 for either. */
+sa_error_t *sa_accounts_password_login(sa_call_t *call, const char *login, int is_email,
+                                       const char *password, sa_tokens_t *tokens);
+
+#endif

@@ -1,0 +1,45 @@
+/* What the rooms of accounts/ share among themselves. */
+#ifndef SA_ACCOUNTS_INTERNAL_H
+#define SA_ACCOUNTS_INTERNAL_H
+
+#include "accounts/accounts.h"
+
+/* Uses up the attempt's state (when there is one), then asks the provider who it
+ * is. bearer_user: the signed-in user of a link, NULL for a login. */
+sa_error_t *sa_prove(sa_call_t *call, const sa_provider_t *provider, sa_attempt_t *attempt,
+                     const char *bearer_user, sa_identity_t **identity);
+
+/* The address the provider calls verified; NULL when there is none. No other is stored. */
+const char *sa_verified_email(const sa_identity_t *identity);
+
+/* Checks the attempt's state and its binding and spends it. The nonce derived from it,
+ * for ID tokens, is set in *nonce. */
+sa_error_t *sa_state_use(sa_call_t *call, const sa_provider_t *provider, sa_attempt_t *attempt,
+                         const char *bearer_user, const char **nonce);
+/* Marks a 32-byte id as used until `expires` (seconds), in shared memory or the database. */
+sa_error_t *sa_spend_once(sa_call_t *call, const unsigned char id[32], apr_int64_t expires,
+                          int *first);
+
+/* A new family of refresh tokens that starts now. NULL when no random bytes could be had. */
+sa_session_t *sa_session_new(sa_call_t *call, const char *amr);
+/* Signs the access token and the refresh token of a session. */
+sa_error_t *sa_tokens_issue(sa_call_t *call, const sa_user_t *user, const sa_session_t *session,
+                            sa_tokens_t *tokens);
+
+/* Fills an event of this call; its id is random. */
+void sa_event_fill(sa_call_t *call, sa_event_t *event, const char *type, const char *provider);
+/* After commit: NOTIFY for n events, then their hooks, which others wrote: work is closed before, so
+ * that they hold no connection. */
+void sa_events_publish(sa_call_t *call, sa_work_t *work, const sa_event_t *events, int n,
+                       const char *user_id);
+
+/* Counts one password attempt against an account (user id, or the name as typed). */
+sa_error_t *sa_account_throttle(sa_call_t *call, const char *account);
+
+sa_error_t *sa_open(sa_call_t *call, sa_work_t **work);
+sa_error_t *sa_no_random(sa_call_t *call);
+sa_error_t *sa_no_memory_to_hash(sa_call_t *call);
+
+#define SA_TRIES 3              /* of a unit of work that lost a race */
+
+#endif

@@ -1,0 +1,235 @@
+#include "accounts/internal.h"
+
+#include "core/json.h"
+#include "core/password.h"
+#include "core/text.h"
+#include <apr_strings.h>
+#include <string.h>
+
+static sa_error_t *session_gone(sa_call_t *call)
+{
+    return sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL,
+                    "access token refused: its session or user is gone");
+}
+
+static sa_error_t *link_failure(sa_call_t *call, const sa_provider_t *provider,
+                                sa_link_verdict_t verdict)
+{
+    switch (verdict) {
+    case SA_LINK_TAKEN:
+        return sa_error(call->pool, SA_E_IDENTITY_TAKEN, provider->label, NULL);
+    case SA_LINK_NO_USER:
+        return session_gone(call);
+    case SA_LINK_UNAVAILABLE:
+        return sa_error(call->pool, SA_E_ACCOUNT_UNAVAILABLE, NULL, NULL);
+    default:
+        return NULL;
+    }
+}
+
+/* One try; SA_E_CONFLICT when a concurrent change won. */
+static sa_error_t *store_link(sa_call_t *call, const sa_provider_t *provider,
+                              const sa_bearer_t *bearer, const sa_link_t *link)
+{
+    sa_link_verdict_t verdict = SA_LINK_TAKEN;
+    sa_event_t event;
+    sa_work_t *work;
+
+    sa_event_fill(call, &event, "link_account_successful", provider->name);
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_link(work, bearer->user_id, bearer->sid, link, &event, call->now,
+                              &verdict);
+    }
+    if (!error) {
+        error = link_failure(call, provider, verdict);
+    }
+    if (!error) {
+        sa_events_publish(call, work, &event, 1, bearer->user_id);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+sa_error_t *sa_accounts_link(sa_call_t *call, const sa_provider_t *provider,
+                             const sa_bearer_t *bearer, sa_attempt_t *attempt)
+{
+    sa_identity_t *identity;
+    sa_error_t *error = sa_prove(call, provider, attempt, bearer->user_id, &identity);
+
+    if (error) {
+        return error;
+    }
+    const sa_link_t link = {
+        .provider = provider->name, .issuer = identity->issuer, .subject = identity->subject,
+        .email = sa_verified_email(identity), .linked_at = call->now,
+    };
+    error = store_link(call, provider, bearer, &link);
+    for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {
+        error = store_link(call, provider, bearer, &link);
+    }
+    return error;
+}
+
+static sa_error_t *load(sa_call_t *call, const sa_bearer_t *bearer, sa_user_t **user,
+                        apr_array_header_t **links)
+{
+    sa_work_t *work;
+    sa_error_t *error = sa_open(call, &work);
+
+    if (!error) {
+        error = sa_store_links(work, bearer->user_id, bearer->sid, call->now, user, links);
+    }
+    sa_work_close(work);
+    if (!error && !(*user && (*user)->usable)) {
+        error = session_gone(call);
+    }
+    return error;
+}
+
+static const sa_link_t *link_of(const apr_array_header_t *links, const sa_provider_t *provider)
+{
+    for (int i = 0; i < links->nelts; i++) {
+        const sa_link_t *link = &APR_ARRAY_IDX(links, i, sa_link_t);
+        if (!strcmp(link->issuer, provider->issuer)) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+static sa_error_t *unlink_failure(sa_call_t *call, const sa_provider_t *provider,
+                                  sa_unlink_verdict_t verdict)
+{
+    switch (verdict) {
+    case SA_UNLINK_NOT_LINKED:
+        return sa_error(call->pool, SA_E_NOT_LINKED, provider->name, NULL);
+    case SA_UNLINK_LAST:
+        return sa_error(call->pool, SA_E_LAST_LOGIN_METHOD, NULL, NULL);
+    case SA_UNLINK_NO_USER:
+        return session_gone(call);
+    default:
+        return NULL;
+    }
+}
+
+/* The issuers that people can sign in with here, a line each. */
+static const char *usable_issuers(sa_call_t *call)
+{
+    const apr_array_header_t *configured = call->settings->providers;
+    const char *out = "";
+
+    for (int i = 0; i < configured->nelts; i++) {
+        const sa_provider_t *provider = APR_ARRAY_IDX(configured, i, const sa_provider_t *);
+        if (!provider->disabled_because) {
+            out = apr_pstrcat(call->pool, out, provider->issuer, "\n", NULL);
+        }
+    }
+    return out;
+}
+
+static sa_error_t *remove_link(sa_call_t *call, const sa_provider_t *provider,
+                               const sa_bearer_t *bearer)
+{
+    sa_unlink_verdict_t verdict = SA_UNLINK_NO_USER;
+    sa_event_t event;
+    sa_work_t *work;
+
+    sa_event_fill(call, &event, "unlink_account_successful", provider->name);
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_unlink(work, bearer->user_id, bearer->sid, provider->issuer,
+                                usable_issuers(call),
+                                call->settings->password_login, &event, call->now, &verdict);
+    }
+    if (!error) {
+        error = unlink_failure(call, provider, verdict);
+    }
+    if (!error) {
+        sa_events_publish(call, work, &event, 1, bearer->user_id);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+/* Guesses at a password count against the account, wherever they are made. */
+static sa_error_t *check_password(sa_call_t *call, const sa_user_t *user, const char *password)
+{
+    sa_error_t *error = sa_account_throttle(call, user->id);
+
+    if (error) {
+        return error;
+    }
+    switch (sa_password_verify(call->pool, user->password, password, strlen(password))) {
+    case SA_PASSWORD_MISMATCH:
+        return sa_error(call->pool, SA_E_WRONG_PASSWORD, NULL, NULL);
+    case SA_PASSWORD_UNKNOWN:
+        return sa_no_memory_to_hash(call);
+    default:
+        return NULL;
+    }
+}
+
+sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
+                               const sa_bearer_t *bearer, const char *password)
+{
+    sa_error_t *error = NULL;
+
+    if (call->settings->unlink_requires_password && !password) {
+        sa_error_field(call->pool, &error, "password", SA_E_REQUIRED, NULL);
+        return error;
+    }
+    if (password) {
+        sa_user_t *user;
+        apr_array_header_t *links;
+        error = load(call, bearer, &user, &links);
+        if (!error && !link_of(links, provider)) {
+            error = unlink_failure(call, provider, SA_UNLINK_NOT_LINKED);
+        }
+        if (!error) {
+            error = check_password(call, user, password);
+        }
+    }
+    return error ? error : remove_link(call, provider, bearer);
+}
+
+static json_t *describe(sa_call_t *call, const sa_provider_t *provider, const sa_link_t *link)
+{
+    char when[APR_RFC822_DATE_LEN] = "";
+    const char *email = link ? link->email : NULL;
+
+    if (email && !sa_utf8_valid(email, strlen(email))) {
+        email = NULL;           /* a table may hold any bytes, JSON may not */
+    }
+    if (link) {
+        apr_time_exp_t t;
+        apr_time_exp_gmt(&t, apr_time_from_sec(link->linked_at));
+        apr_snprintf(when, sizeof(when), "%04d-%02d-%02dT%02d:%02d:%02dZ", t.tm_year + 1900,
+                     t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+    }
+    return json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "label", provider->label,
+                     "is_linked", link != NULL, "name", provider->name,
+                     "email", email, "linked_at", link ? when : NULL);
+}
+
+sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_t **providers)
+{
+    const apr_array_header_t *configured = call->settings->providers;
+    sa_user_t *user;
+    apr_array_header_t *links;
+    sa_error_t *error = load(call, bearer, &user, &links);
+
+    if (error) {
+        return error;
+    }
+    int failed = 0;
+    *providers = sa_json_own(call->pool, json_array());
+    for (int i = 0; i < configured->nelts; i++) {
+        const sa_provider_t *provider = APR_ARRAY_IDX(configured, i, const sa_provider_t *);
+        if (!provider->disabled_because) {
+            failed |= json_array_append_new(*providers, describe(call, provider,
+                                                                 link_of(links, provider)));
+        }
+    }
+    return failed ? sa_error(call->pool, SA_E_UNAVAILABLE, NULL, "out of memory") : NULL;
+}

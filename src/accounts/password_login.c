@@ -1,0 +1,152 @@
+#include "accounts/internal.h"
+
+#include "core/crypto.h"
+#include "core/password.h"
+#include "core/text.h"
+#include <apr_strings.h>
+#include <string.h>
+
+sa_error_t *sa_account_throttle(sa_call_t *call, const char *account)
+{
+    /* Guesses count wherever they are made: mounts on one database have the same accounts. */
+    const char *key = apr_pstrcat(call->pool, call->settings->database, "|account:", account,
+                                  NULL);
+    apr_int64_t wait = sa_throttle_hit(
+        call->shared, sa_keyed_hash(sa_shared_key(call->shared), key, strlen(key)),
+        &call->settings->account_throttle);
+
+    return wait ? sa_error_retry(call->pool, SA_E_THROTTLED, (int) ((wait + 999) / 1000),
+                                 "too many password attempts for one account")
+                : NULL;
+}
+
+typedef struct {
+    const char *login;          /* as typed */
+    const char *email;          /* its canonical form, NULL when it is no address */
+    int is_email;               /* as the field was called, or -1 */
+    const char *password;
+} credentials_t;
+
+static sa_error_t *find(sa_call_t *call, const credentials_t *given, sa_user_t **user)
+{
+    sa_work_t *work;
+
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_user_by_login(work, given->email,
+                                       given->is_email == 1 ? NULL : given->login, user);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+/* Spellings of one address share a counter also where it is nobody's. */
+static sa_error_t *count(sa_call_t *call, const credentials_t *given, const sa_user_t *user)
+{
+    return sa_account_throttle(call, user ? user->id
+                                          : apr_pstrcat(call->pool, "?", given->email
+                                                        ? given->email : given->login, NULL));
+}
+
+/* Stores the session, and the better hash when there is one. SA_E_CONFLICT when the hash that
+ * the password was right for is no longer the user's: while it was computed somebody may have
+ * bettered it, changed the password, or taken it away. */
+static sa_error_t *store_entry(sa_call_t *call, sa_work_t *work, sa_user_t **user,
+                               const sa_session_t *session, const sa_event_t *event,
+                               const char *new_hash)
+{
+    const char *id = (*user)->id, *hash = (*user)->password;
+    int done = 0;
+
+    sa_error_t *error = sa_work_begin(work);
+    if (!error && new_hash) {
+        error = sa_store_set_password(work, id, hash, new_hash, &done);
+    }
+    if (!error) {
+        error = sa_store_start_session(work, id, session, event, 1, user);
+    }
+    if (!error && !(*user && (*user)->usable)) {
+        error = sa_error(call->pool, SA_E_BAD_CREDENTIALS, NULL, NULL);
+    }
+    if (!error && strcmp((*user)->password, done ? new_hash : hash)) {
+        error = sa_error(call->pool, SA_E_CONFLICT, NULL, "the password changed meanwhile");
+    }
+    return error ? error : sa_work_commit(work);
+}
+
+static sa_error_t *enter(sa_call_t *call, sa_user_t **user, const sa_session_t *session,
+                         const char *new_hash)
+{
+    sa_event_t event;
+    sa_work_t *work;
+
+    sa_event_fill(call, &event, "login_successful", NULL);
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = store_entry(call, work, user, session, &event, new_hash);
+    }
+    if (!error) {
+        sa_events_publish(call, work, &event, 1, (*user)->id);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+/* The log may know what the answer must not tell. What was typed is in neither: people type their
+ * password into the wrong field. */
+static sa_error_t *bad_credentials(sa_call_t *call, const sa_user_t *user)
+{
+    return sa_error(call->pool, SA_E_BAD_CREDENTIALS, NULL, "%s%s",
+                    !user ? "no such account" : user->usable ? "wrong password for user "
+                                                             : "not an active account: user ",
+                    user ? user->id : "");
+}
+
+/* first: this attempt counts. */
+static sa_error_t *attempt(sa_call_t *call, const credentials_t *given, int first,
+                           sa_tokens_t *tokens)
+{
+    sa_user_t *user = NULL;
+    const char *new_hash = NULL;
+    size_t len = strlen(given->password);
+
+    sa_error_t *error = find(call, given, &user);
+    if (!error && first) {
+        error = count(call, given, user);
+    }
+    if (error) {
+        return error;
+    }
+    sa_password_verdict_t verdict = sa_password_verify(call->pool, user ? user->password : NULL,
+                                                       given->password, len);
+    if (verdict == SA_PASSWORD_UNKNOWN) {
+        return sa_no_memory_to_hash(call);
+    }
+    if (verdict == SA_PASSWORD_MISMATCH || !user || !user->usable) {
+        return bad_credentials(call, user);
+    }
+    if (verdict == SA_PASSWORD_MATCH_REHASH) {
+        new_hash = sa_password_hash(call->pool, given->password, len);
+    }
+    sa_session_t *session = sa_session_new(call, "pwd");
+    if (!session) {
+        return sa_no_random(call);
+    }
+    error = enter(call, &user, session, new_hash);
+    return error ? error : sa_tokens_issue(call, user, session, tokens);
+}
+
+sa_error_t *sa_accounts_password_login(sa_call_t *call, const char *login, int is_email,
+                                       const char *password, sa_tokens_t *tokens)
+{
+    const credentials_t given = {
+        .login = login, .email = sa_email_canonical(call->pool, login), .is_email = is_email,
+        .password = password
+    };
+
+    sa_error_t *error = attempt(call, &given, 1, tokens);
+    for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {
+        error = attempt(call, &given, 0, tokens);
+    }
+    return error;
+}

@@ -1,0 +1,301 @@
+#include "accounts/internal.h"
+
+#include "core/crypto.h"
+#include "core/json.h"
+#include <apr_strings.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ACCESS_TYP "at+jwt"     /* RFC 9068 section 2.1 */
+#define REFRESH_TYP "rt+jwt"
+
+sa_session_t *sa_session_new(sa_call_t *call, const char *amr)
+{
+    const sa_settings_t *settings = call->settings;
+    sa_session_t *session = apr_pcalloc(call->pool, sizeof(*session));
+
+    session->sid = sa_random_uuid(call->pool);
+    session->jti = sa_random_hex(call->pool, 16);
+    session->iat = session->auth_time = call->now;
+    session->expires = call->now + settings->session_lifetime;
+    session->exp = call->now + settings->refresh_lifetime;
+    if (session->exp > session->expires) {
+        session->exp = session->expires;
+    }
+    session->amr = amr;
+    session->mount = settings->mount;
+    return session->sid && session->jti ? session : NULL;
+}
+
+/* The claims both kinds of token share. NULL when there is no memory for them all. */
+static json_t *claims_make(sa_call_t *call, const sa_user_t *user, const sa_session_t *session,
+                           const char *token_type, const char *jti, apr_int64_t iat,
+                           apr_int64_t exp)
+{
+    json_t *claims = json_pack(
+        "{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:[s], s:s*, s:s*}",
+        "token_type", token_type, "exp", (json_int_t) exp, "iat", (json_int_t) iat, "jti", jti,
+        "iss", call->settings->issuer, "sub", user->id, "aud", call->settings->audience,
+        "sid", session->sid, "auth_time", (json_int_t) session->auth_time,
+        "amr", session->amr, "client_id", session->client_id, "scope", session->scope);
+
+    json_object_set_new(claims, "user_id",
+                        user->id_is_integer ? json_integer(strtoll(user->id, NULL, 10))
+                                            : json_string(user->id));
+    /* jansson leaves out an optional member that it cannot allocate. */
+    size_t wanted = 11u + (session->client_id != NULL) + (session->scope != NULL);
+    sa_json_own(call->pool, claims);
+    return json_object_size(claims) == wanted ? claims : NULL;
+}
+
+static const char *sign(sa_call_t *call, const char *typ, const json_t *claims)
+{
+    const sa_key_t *key = sa_keyset_signer(call->settings->keys);
+    return claims && key ? sa_jwt_sign(call->pool, key, typ, claims) : NULL;
+}
+
+static const char *sign_access(sa_call_t *call, const sa_user_t *user,
+                               const sa_session_t *session)
+{
+    const char *jti = sa_random_hex(call->pool, 16);
+
+    return jti ? sign(call, ACCESS_TYP,
+                      claims_make(call, user, session, "access", jti, call->now,
+                                  call->now + call->settings->access_lifetime)) : NULL;
+}
+
+static sa_error_t *not_signed(sa_call_t *call)
+{
+    return sa_error(call->pool, SA_E_UNAVAILABLE, NULL, "a token could not be signed");
+}
+
+sa_error_t *sa_tokens_issue(sa_call_t *call, const sa_user_t *user, const sa_session_t *session,
+                            sa_tokens_t *tokens)
+{
+    tokens->access = sign_access(call, user, session);
+    tokens->refresh = sign(call, REFRESH_TYP,
+                           claims_make(call, user, session, "refresh", session->jti,
+                                       session->iat, session->exp));
+    return tokens->access && tokens->refresh ? NULL : not_signed(call);
+}
+
+/* NULL when `token` is one of ours, of this type, and in time; else why not. */
+static const char *check(sa_call_t *call, const char *token, const char *type, const char *typ,
+                         int require_typ, sa_jwt_t *jwt)
+{
+    const sa_settings_t *settings = call->settings;
+    const char *why = NULL;
+
+    if (sa_jwt_verify(call->pool, token, strlen(token), settings->keys, jwt, &why)
+        != SA_JWT_OK) {
+        return why;
+    }
+    return sa_jwt_check_access(jwt, settings->issuer, settings->audience, type, typ, require_typ,
+                               call->now, settings->leeway);
+}
+
+/* An access token that SimpleJWT signed with our HS256 key: no sid, typ JWT, iss and aud only
+ * when present (SocialAuthAcceptSimpleJWT). */
+static const char *check_simplejwt(sa_call_t *call, const char *token, sa_jwt_t *jwt)
+{
+    const sa_settings_t *settings = call->settings;
+    const char *why = NULL;
+
+    if (!settings->accept_simplejwt) {
+        return "SocialAuthAcceptSimpleJWT is off";
+    }
+    if (sa_jwt_verify(call->pool, token, strlen(token), settings->keys, jwt, &why)
+        != SA_JWT_OK) {
+        return why;
+    }
+    if (sa_key_alg(jwt->key) != SA_ALG_HS256 || json_object_get(jwt->claims, "sid")) {
+        return "not an access token of SimpleJWT";
+    }
+    return sa_jwt_check_access(jwt, settings->issuer, settings->audience, "access", "JWT", 0,
+                               call->now, settings->leeway);
+}
+
+/* user_id of a SimpleJWT token: an integer or a string of 1..255 bytes. */
+static const char *simplejwt_user(apr_pool_t *p, const json_t *claims)
+{
+    const json_t *id = json_object_get(claims, "user_id");
+
+    if (json_is_integer(id)) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT, (apr_int64_t) json_integer_value(id));
+    }
+    const char *text = json_string_value(id);
+    return text && *text && strlen(text) <= 255 ? text : NULL;
+}
+
+sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer)
+{
+    const char *why = check(call, token, "access", ACCESS_TYP, 1, &bearer->jwt);
+
+    if (!why) {
+        bearer->user_id = sa_json_string(bearer->jwt.claims, "sub");
+        bearer->sid = sa_json_string(bearer->jwt.claims, "sid");
+        bearer->client_id = sa_json_string(bearer->jwt.claims, "client_id");
+        bearer->scope = sa_json_string(bearer->jwt.claims, "scope");
+        why = bearer->sid ? NULL : "no sid";
+    }
+    else if (!check_simplejwt(call, token, &bearer->jwt)) {
+        bearer->user_id = simplejwt_user(call->pool, bearer->jwt.claims);
+        bearer->sid = bearer->client_id = bearer->scope = NULL;
+        why = bearer->user_id ? NULL : "no user_id";
+    }
+    return why ? sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL, "access token refused: %s", why)
+               : NULL;
+}
+
+static sa_error_t *not_valid(sa_call_t *call, const char *why)
+{
+    return sa_error(call->pool, SA_E_REFRESH_NOT_VALID, NULL, "token refused: %s", why);
+}
+
+/* A refresh token of the REST dialect: ours, in time, not bound to an application. */
+static sa_error_t *check_refresh(sa_call_t *call, const char *token, sa_jwt_t *jwt,
+                                 const char **sid, const char **jti)
+{
+    const char *why = check(call, token, "refresh", REFRESH_TYP, 1, jwt);
+
+    if (!why) {
+        *sid = sa_json_string(jwt->claims, "sid");
+        *jti = sa_json_string(jwt->claims, "jti");
+        why = !*sid ? "no sid"
+              : json_object_get(jwt->claims, "client_id") ? "it belongs to an application" : NULL;
+    }
+    return why ? not_valid(call, why) : NULL;
+}
+
+static sa_error_t *refresh_failure(sa_call_t *call, sa_refresh_verdict_t verdict)
+{
+    switch (verdict) {
+    case SA_REFRESH_REUSED:
+        return sa_error(call->pool, SA_E_TOKEN_BLACKLISTED, NULL,
+                        "a rotated refresh token came back: its family is revoked");
+    case SA_REFRESH_REVOKED:
+        return sa_error(call->pool, SA_E_TOKEN_BLACKLISTED, NULL, NULL);
+    case SA_REFRESH_USER_GONE:
+        return sa_error(call->pool, SA_E_BAD_CREDENTIALS, NULL, "refresh for an inactive user");
+    case SA_REFRESH_UNKNOWN:
+        return not_valid(call, "no such session");
+    default:
+        return NULL;
+    }
+}
+
+static sa_error_t *rotate(sa_call_t *call, sa_refresh_t *refresh, sa_session_t **session,
+                          sa_user_t **user)
+{
+    sa_refresh_verdict_t verdict = SA_REFRESH_UNKNOWN;
+    sa_event_t reuse;
+    sa_work_t *work;
+
+    sa_event_fill(call, &reuse, "token_reuse_detected", NULL);
+    refresh->reuse_event = &reuse;
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_refresh(work, refresh, &verdict, session, user);
+    }
+    if (!error) {
+        error = refresh_failure(call, verdict);
+        if (verdict == SA_REFRESH_REUSED) {
+            sa_events_publish(call, work, &reuse, 1, *user ? (*user)->id : NULL);
+        }
+    }
+    sa_work_close(work);
+    return error;
+}
+
+sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, sa_tokens_t *tokens)
+{
+    const sa_settings_t *settings = call->settings;
+    sa_refresh_t refresh = {
+        .now = call->now,
+        .reuse_interval = settings->reuse_interval,
+        .rotate = settings->rotate,
+        .blacklist = settings->blacklist_after_rotation,
+        .next_jti = sa_random_hex(call->pool, 16),
+        .next_exp = call->now + settings->refresh_lifetime,
+    };
+    sa_session_t *session = NULL;
+    sa_user_t *user = NULL;
+    sa_jwt_t jwt;
+
+    sa_error_t *error = check_refresh(call, token, &jwt, &refresh.sid, &refresh.jti);
+    if (!error && !refresh.next_jti) {
+        error = sa_no_random(call);
+    }
+    for (int try = 0; !error && try < SA_TRIES; try++) {
+        error = rotate(call, &refresh, &session, &user);
+        if (!error || error->kind != SA_E_CONFLICT) {
+            break;
+        }
+        error = try + 1 < SA_TRIES ? NULL : error;
+    }
+    if (error) {
+        return error;
+    }
+    if (settings->rotate) {
+        return sa_tokens_issue(call, user, session, tokens);
+    }
+    tokens->access = sign_access(call, user, session);
+    tokens->refresh = NULL;
+    return tokens->access ? NULL : not_signed(call);
+}
+
+/* Whether the session behind a good token lives; jti NULL for access tokens. */
+static sa_error_t *session_alive(sa_call_t *call, const char *sid, const char *jti)
+{
+    sa_work_t *work;
+    int live = 0, revoked = 0;
+
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_session_live(work, sid, jti, call->now, &live, &revoked);
+    }
+    sa_work_close(work);
+    if (error || live) {
+        return error;
+    }
+    return revoked ? sa_error(call->pool, SA_E_TOKEN_BLACKLISTED, NULL, NULL)
+                   : not_valid(call, "its session or user is gone");
+}
+
+sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token)
+{
+    sa_bearer_t bearer;
+    const char *sid, *jti;
+    sa_jwt_t jwt;
+
+    if (!sa_accounts_bearer(call, token, &bearer)) {
+        return bearer.sid ? session_alive(call, bearer.sid, NULL) : NULL;
+    }
+    sa_error_t *error = check_refresh(call, token, &jwt, &sid, &jti);
+    if (error) {
+        return error;
+    }
+    return session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
+}
+
+sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *token)
+{
+    const char *sid, *jti;
+    sa_jwt_t jwt;
+    sa_work_t *work;
+    int found, was_live;
+
+    sa_error_t *error = check_refresh(call, token, &jwt, &sid, &jti);
+    if (!error) {
+        error = session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
+    }
+    if (error) {
+        return error;
+    }
+    error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_revoke_session(work, sid, call->now, &found, &was_live);
+    }
+    sa_work_close(work);
+    return error;
+}
