@@ -1,0 +1,161 @@
+/* Scopes: their creation, their merge, and the look-up of finished mounts. */
+#include "httpd/dir_conf.h"
+
+#include <apr_strings.h>
+#include <http_log.h>
+
+APLOG_USE_MODULE(social_auth);
+
+void *sa_dir_conf_create(apr_pool_t *p, char *dir)
+{
+    sa_dir_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->state_max_age = -1;
+    conf->state_binding = -1;
+    conf->shared_state = -1;
+    conf->max_token_age = -1;
+    conf->linked_email_update = -1;
+    conf->email_linking = -1;
+    conf->access_lifetime = -1;
+    conf->refresh_lifetime = -1;
+    conf->session_lifetime = -1;
+    conf->rotate = -1;
+    conf->blacklist_after_rotation = -1;
+    conf->reuse_interval = -1;
+    conf->algorithm = -1;
+    conf->leeway = -1;
+    conf->accept_simplejwt = -1;
+    conf->allow_credentials = -1;
+    conf->connect_ms = -1;
+    conf->total_ms = -1;
+    conf->max_response = -1;
+    conf->max_body = -1;
+    conf->db_connections = -1;
+    conf->db_timeout_ms = -1;
+    conf->password_login = -1;
+    conf->unlink_requires_password = -1;
+    conf->notify = -1;
+    conf->shared_bytes = -1;
+    return conf;
+}
+
+/* A provider of the inner scope takes the place of the outer one of its name; others are added. */
+static apr_array_header_t *merge_providers(apr_pool_t *p, apr_array_header_t *base,
+                                           apr_array_header_t *add)
+{
+    if (!base || !add) {
+        return add ? add : base;
+    }
+    apr_array_header_t *merged = apr_array_copy(p, base);
+    for (int i = 0; i < add->nelts; i++) {
+        sa_provider_t *provider = SA_AT(add, i, sa_provider_t *);
+        int at = 0;
+        while (at < base->nelts
+               && !sa_provider_is_named(SA_AT(base, at, sa_provider_t *),
+                                        provider->name)) {
+            at++;
+        }
+        if (at < base->nelts) {
+            SA_AT(merged, at, sa_provider_t *) = provider;
+        }
+        else {
+            APR_ARRAY_PUSH(merged, sa_provider_t *) = provider;
+        }
+    }
+    return merged;
+}
+
+#define MERGE_POINTER(name) conf->name = add->name ? add->name : base->name
+#define MERGE_INT(name) conf->name = add->name != -1 ? add->name : base->name
+
+void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
+{
+    const sa_dir_conf_t *base = base_data, *add = add_data;
+    sa_dir_conf_t *conf = apr_palloc(p, sizeof(*conf));
+
+    MERGE_POINTER(defn);
+    MERGE_POINTER(base_url);
+    MERGE_POINTER(secret);
+    conf->secret_len = add->secret ? add->secret_len : base->secret_len;
+    conf->providers = merge_providers(p, base->providers, add->providers);
+    MERGE_POINTER(state_salt);
+    MERGE_INT(state_max_age);
+    MERGE_INT(state_binding);
+    MERGE_INT(shared_state);
+    MERGE_INT(max_token_age);
+    MERGE_POINTER(throttle);
+    MERGE_POINTER(password_throttle);
+    MERGE_POINTER(account_throttle);
+    MERGE_POINTER(user_table);
+    MERGE_POINTER(user_columns);
+    MERGE_POINTER(deleted_field);
+    MERGE_INT(linked_email_update);
+    MERGE_INT(email_linking);
+    MERGE_INT(access_lifetime);
+    MERGE_INT(refresh_lifetime);
+    MERGE_INT(session_lifetime);
+    MERGE_INT(rotate);
+    MERGE_INT(blacklist_after_rotation);
+    MERGE_INT(reuse_interval);
+    MERGE_POINTER(auth_header_types);
+    MERGE_INT(algorithm);
+    MERGE_POINTER(jwt_keys);
+    MERGE_POINTER(issuer);
+    MERGE_POINTER(audience);
+    MERGE_INT(leeway);
+    MERGE_INT(accept_simplejwt);
+    MERGE_POINTER(allow_origins);
+    MERGE_INT(allow_credentials);
+    MERGE_POINTER(allow_headers);
+    MERGE_INT(connect_ms);
+    MERGE_INT(total_ms);
+    MERGE_INT(max_response);
+    MERGE_POINTER(ca_bundle);
+    MERGE_POINTER(outgoing_proxy);
+    MERGE_INT(max_body);
+    MERGE_INT(db_connections);
+    MERGE_INT(db_timeout_ms);
+    MERGE_INT(password_login);
+    MERGE_INT(unlink_requires_password);
+    MERGE_POINTER(webhooks);
+    MERGE_INT(notify);
+    MERGE_INT(shared_bytes);
+    return conf;
+}
+
+void *sa_server_conf_create(apr_pool_t *p, server_rec *s)
+{
+    sa_server_conf_t *conf = apr_pcalloc(p, sizeof(*conf));
+
+    conf->mounts = apr_array_make(p, 2, sizeof(const sa_mount_t *));
+    conf->all = apr_array_make(p, 2, sizeof(const sa_mount_t *));
+    return conf;
+}
+
+const sa_mount_t *sa_mount_find(const server_rec *s, const char *uri, const char **rest)
+{
+    const sa_server_conf_t *conf = ap_get_module_config(s->module_config, &social_auth_module);
+
+    for (int i = 0; i < conf->mounts->nelts; i++) {
+        const sa_mount_t *mount = SA_AT(conf->mounts, i, const sa_mount_t *);
+        apr_size_t len = strlen(mount->path);
+        if (strncmp(uri, mount->path, len) == 0 && (uri[len] == '/' || uri[len] == '\0')) {
+            *rest = uri + len + (uri[len] == '/');
+            return mount;
+        }
+    }
+    return NULL;
+}
+
+const apr_array_header_t *sa_mounts(const server_rec *main_server)
+{
+    const sa_server_conf_t *conf = ap_get_module_config(main_server->module_config,
+                                                        &social_auth_module);
+
+    return conf->all;
+}
+
+int sa_mount_same_database(const sa_mount_t *a, const sa_mount_t *b)
+{
+    return !strcmp(a->db_driver, b->db_driver) && !strcmp(a->db_params, b->db_params);
+}

@@ -1,0 +1,151 @@
+#include "httpd/request.h"
+
+#include <http_log.h>
+#include <http_protocol.h>
+
+#include "core/json.h"
+#include <apr_strings.h>
+
+APLOG_USE_MODULE(social_auth);
+
+static void common_headers(sa_request_t *req)
+{
+    apr_table_t *headers = req->r->headers_out;
+
+    apr_table_setn(headers, "Cache-Control", "no-store");
+    apr_table_setn(headers, "X-Content-Type-Options", "nosniff");
+    sa_cors_headers(req);
+}
+
+int sa_answer_json(sa_request_t *req, int status, const json_t *body)
+{
+    request_rec *r = req->r;
+    const char *text = body ? sa_json_dump(r->pool, body) : NULL;
+    apr_size_t len;
+
+    if (!text) {                /* out of memory */
+        status = HTTP_SERVICE_UNAVAILABLE;
+        text = "{\"detail\":\"Service temporarily unavailable, try again later.\","
+               "\"error\":\"unavailable\"}";
+    }
+    len = strlen(text);
+
+    common_headers(req);
+    r->status = status;
+    ap_set_content_type(r, "application/json");
+    ap_set_content_length(r, (apr_off_t) len);
+    if (!r->header_only) {
+        ap_rwrite(text, (int) len, r);
+    }
+    return OK;
+}
+
+int sa_answer_empty(sa_request_t *req, int status)
+{
+    common_headers(req);
+    req->r->status = status;
+    if (status != HTTP_NO_CONTENT) {
+        ap_set_content_length(req->r, 0);
+    }
+    return OK;
+}
+
+/* A body nobody will read is not worth keeping the connection for when it may be large. */
+static void give_up_body(sa_request_t *req)
+{
+    const char *length = apr_table_get(req->r->headers_in, "Content-Length");
+
+    if (!req->body && sa_body_unread(req->r)
+        && (!length || apr_atoi64(length) > (apr_int64_t) req->mount->max_body)) {
+        req->r->connection->keepalive = AP_CONN_CLOSE;
+    }
+}
+
+static json_t *field_errors(const sa_error_t *error)
+{
+    json_t *body = json_object();
+
+    for (int i = 0; i < error->fields->nelts; i++) {
+        const sa_field_error_t *field = &APR_ARRAY_IDX(error->fields, i, sa_field_error_t);
+        json_object_set_new(body, field->name, json_pack("[s]", field->text));
+    }
+    return body;
+}
+
+/* CONTRACT section 1: the shapes a Django REST Framework front end parses. */
+static json_t *error_body(const sa_error_t *error)
+{
+    json_t *body;
+
+    if (error->fields) {
+        body = field_errors(error);
+    }
+    else if (!strcmp(error->member, "detail")) {
+        body = json_pack("{s:s}", "detail", error->text);
+    }
+    else {
+        body = json_pack("{s:[s]}", error->member, error->text);
+    }
+    if (error->kind == SA_E_TOKEN_NOT_VALID) {
+        json_object_set_new(body, "messages",
+                            json_pack("[{s:s, s:s, s:s}]", "token_class", "AccessToken",
+                                      "token_type", "access",
+                                      "message", "Token is invalid or expired"));
+    }
+    if (error->kind == SA_E_TOKEN_NOT_VALID || error->kind == SA_E_REFRESH_NOT_VALID
+        || error->kind == SA_E_TOKEN_BLACKLISTED) {
+        json_object_set_new(body, "code", json_string("token_not_valid"));
+    }
+    json_object_set_new(body, "error", json_string(error->word));
+    return body;
+}
+
+static int log_level(const sa_error_t *error)
+{
+    switch (error->status) {
+    case 502: case 503: case 504:
+        return error->kind == SA_E_UNAVAILABLE ? APLOG_ERR : APLOG_WARNING;
+    default:
+        return error->operator_acts ? APLOG_WARNING : APLOG_INFO;
+    }
+}
+
+static void challenge(sa_request_t *req, const sa_error_t *error)
+{
+    int bad_token = error->kind == SA_E_TOKEN_NOT_VALID || error->kind == SA_E_REFRESH_NOT_VALID
+                    || error->kind == SA_E_TOKEN_BLACKLISTED;
+
+    apr_table_setn(req->r->err_headers_out, "WWW-Authenticate",
+                   bad_token ? "Bearer realm=\"api\", error=\"invalid_token\""
+                             : "Bearer realm=\"api\"");
+}
+
+/* One line for each refusal; httpd adds time and client. What is wrong with a field is the client's
+ * own affair. */
+static void log_refusal(const sa_request_t *req, const sa_error_t *error)
+{
+    const char *user = req->bearer.user_id;
+
+    if (error->fields) {
+        return;
+    }
+    ap_log_rerror(APLOG_MARK, log_level(error), 0, req->r, "SA0100: %s: %s%suser=%s provider=%s",
+                  error->word, error->log ? error->log : "", error->log ? "; " : "",
+                  user ? user : "-", req->provider ? req->provider->name : "-");
+}
+
+int sa_answer_error(sa_request_t *req, const sa_error_t *error)
+{
+    request_rec *r = req->r;
+
+    log_refusal(req, error);
+    if (error->status == HTTP_UNAUTHORIZED) {
+        challenge(req, error);
+    }
+    if (error->retry_after) {
+        apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, error->retry_after));
+    }
+    apr_table_setn(r->notes, "social-auth-error", error->word);
+    give_up_body(req);
+    return sa_answer_json(req, error->status, sa_json_own(r->pool, error_body(error)));
+}

@@ -1,0 +1,274 @@
+#include "httpd/rest.h"
+
+#include <http_protocol.h>
+#include <apr_strings.h>
+
+#include "core/form.h"
+#include "core/json.h"
+#include "core/password.h"
+
+static int answer_tokens(sa_request_t *req, const sa_tokens_t *tokens)
+{
+    return sa_answer_json(req, HTTP_OK,
+                          sa_json_own(req->r->pool,
+                                      tokens->refresh
+                                      ? json_pack("{s:s, s:s}", "access", tokens->access,
+                                                  "refresh", tokens->refresh)
+                                      : json_pack("{s:s}", "access", tokens->access)));
+}
+
+static int answer_empty_object(sa_request_t *req)
+{
+    return sa_answer_json(req, HTTP_OK, sa_json_own(req->r->pool, json_object()));
+}
+
+/* ---- state ---- */
+
+/* The S256 challenge of the query string, NULL when there is none. */
+static const char *challenge(sa_request_t *req, sa_error_t **errors)
+{
+    apr_pool_t *p = req->r->pool;
+    const char *args = req->r->args ? req->r->args : "", *why;
+    const json_t *query = sa_form_parse(p, args, strlen(args), &why);
+
+    if (!query) {
+        *errors = sa_error(p, SA_E_PARSE_ERROR, why, NULL);
+        (*errors)->text = apr_pstrcat(p, "Query string parse error - ", why, NULL);
+        return NULL;
+    }
+    const char *value = sa_json_string(query, "code_challenge");
+    const char *method = sa_json_string(query, "code_challenge_method");
+    if (value && !sa_pkce_challenge_valid(value)) {
+        sa_error_field(p, errors, "code_challenge", SA_E_INVALID, "Not a valid S256 challenge.");
+    }
+    if ((value || method) && (!method || strcmp(method, "S256"))) {
+        sa_error_field(p, errors, "code_challenge_method", SA_E_INVALID,
+                       "Only S256 is supported.");
+    }
+    return value;
+}
+
+int sa_rest_state(sa_request_t *req)
+{
+    sa_error_t *error = NULL;
+    sa_new_state_t state;
+    const char *code_challenge = challenge(req, &error);
+
+    if (!error) {
+        error = sa_accounts_new_state(&req->call, req->provider, code_challenge,
+                                      req->bearer.user_id, &state);
+    }
+    if (error) {
+        return sa_answer_error(req, error);
+    }
+    if (!req->r->header_only) {
+        sa_state_cookie_set(req, &state);
+    }
+    return sa_answer_json(req, HTTP_OK,
+                          sa_json_own(req->r->pool,
+                                      state.nonce
+                                      ? json_pack("{s:s, s:s}", "state", state.state,
+                                                  "nonce", state.nonce)
+                                      : json_pack("{s:s}", "state", state.state)));
+}
+
+/* ---- login, link ---- */
+
+static int redirect_uri_listed(const sa_provider_t *provider, const char *uri)
+{
+    for (int i = 0; i < provider->redirect_uris->nelts; i++) {
+        if (!strcmp(uri, APR_ARRAY_IDX(provider->redirect_uris, i, const char *))) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Which of code and token this provider takes here; both or neither is an error. */
+static void read_credential(sa_request_t *req, sa_attempt_t *attempt, sa_error_t **errors)
+{
+    int flows = sa_provider_flows(req->provider);
+    int has_code = json_object_get(req->body, "code") != NULL;
+
+    if (has_code && (flows & SA_FLOW_ID_TOKEN) && json_object_get(req->body, "token")) {
+        sa_error_field(req->r->pool, errors, "non_field_errors", SA_E_INVALID,
+                       "Send either code or token, not both.");
+        return;
+    }
+    if ((has_code && (flows & SA_FLOW_CODE)) || !(flows & SA_FLOW_ID_TOKEN)) {
+        attempt->code = sa_field(req, "code", SA_FIELD_REQUIRED, errors);
+    }
+    else {
+        attempt->token = sa_field(req, "token", SA_FIELD_REQUIRED, errors);
+    }
+}
+
+static sa_error_t *read_attempt(sa_request_t *req, sa_attempt_t *attempt)
+{
+    int is_code, state_required;
+    sa_error_t *errors = NULL;
+
+    *attempt = (sa_attempt_t) {
+        .cookie = sa_state_cookie, .who = req,
+        .binding_exempt = req->origin_listed && !req->mount->allow_credentials,
+    };
+    read_credential(req, attempt, &errors);
+    is_code = !attempt->token && !(sa_provider_flows(req->provider) & SA_FLOW_ID_TOKEN);
+    state_required = is_code || attempt->code
+                     || req->mount->settings.state_binding == SA_BINDING_REQUIRED;
+    attempt->state = sa_field(req, "state", state_required ? SA_FIELD_REQUIRED
+                                                           : SA_FIELD_OPTIONAL, &errors);
+    attempt->code_verifier = sa_field(req, "code_verifier", SA_FIELD_OPTIONAL, &errors);
+    attempt->redirect_uri = sa_field(req, "redirect_uri", SA_FIELD_OPTIONAL, &errors);
+    if (attempt->redirect_uri && !redirect_uri_listed(req->provider, attempt->redirect_uri)) {
+        sa_error_field(req->r->pool, &errors, "redirect_uri", SA_E_INVALID,
+                       "Not a registered redirect URI.");
+    }
+    return errors;
+}
+
+static void note_provider(sa_request_t *req)
+{
+    apr_table_setn(req->r->notes, "social-auth-provider", req->provider->name);
+}
+
+int sa_rest_login(sa_request_t *req)
+{
+    sa_attempt_t attempt;
+    sa_tokens_t tokens;
+    sa_error_t *error = read_attempt(req, &attempt);
+
+    note_provider(req);
+    if (!error) {
+        error = sa_accounts_login(&req->call, req->provider, &attempt, &tokens);
+    }
+    if (attempt.spent_cookie) {
+        sa_state_cookie_clear(req, attempt.spent_cookie);
+    }
+    return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
+}
+
+int sa_rest_link(sa_request_t *req)
+{
+    sa_attempt_t attempt;
+    sa_error_t *error = read_attempt(req, &attempt);
+
+    note_provider(req);
+    if (!error) {
+        error = sa_accounts_link(&req->call, req->provider, &req->bearer, &attempt);
+    }
+    if (attempt.spent_cookie) {
+        sa_state_cookie_clear(req, attempt.spent_cookie);
+    }
+    return error ? sa_answer_error(req, error) : sa_answer_empty(req, HTTP_NO_CONTENT);
+}
+
+int sa_rest_unlink(sa_request_t *req)
+{
+    sa_error_t *error = NULL;
+    const char *password = sa_field(req, "password", SA_FIELD_OPTIONAL, &error);
+
+    note_provider(req);
+    if (!error && password && strlen(password) > SA_PASSWORD_MAX) {
+        error = sa_error(req->r->pool, SA_E_WRONG_PASSWORD, NULL, NULL);
+    }
+    if (!error) {
+        error = sa_accounts_unlink(&req->call, req->provider, &req->bearer, password);
+    }
+    return error ? sa_answer_error(req, error) : sa_answer_empty(req, HTTP_NO_CONTENT);
+}
+
+int sa_rest_linked_accounts(sa_request_t *req)
+{
+    json_t *providers;
+    sa_error_t *error = sa_accounts_linked(&req->call, &req->bearer, &providers);
+
+    if (error) {
+        return sa_answer_error(req, error);
+    }
+    return sa_answer_json(req, HTTP_OK,
+                          sa_json_own(req->r->pool, json_pack("{s:O}", "providers", providers)));
+}
+
+/* ---- tokens ---- */
+
+/* The RFC 6749 word for a request of the OAuth2 dialect, NULL when it is none. */
+static const char *oauth_problem(const sa_request_t *req)
+{
+    const char *authorization = apr_table_get(req->r->headers_in, "Authorization");
+
+    if (json_object_get(req->body, "grant_type")) {
+        return "unsupported_grant_type";
+    }
+    return json_object_get(req->body, "client_id") || json_object_get(req->body, "client_secret")
+           || (authorization && !ap_cstr_casecmpn(authorization, "Basic ", 6))
+           ? "invalid_request" : NULL;
+}
+
+/* SimpleJWT's pair: "username" or "email", and "password". */
+int sa_rest_token(sa_request_t *req)
+{
+    const char *problem = oauth_problem(req);
+    sa_error_t *error = NULL;
+    sa_tokens_t tokens;
+    int is_email = json_object_get(req->body, "email") != NULL;
+
+    if (problem) {
+        return sa_answer_json(req, HTTP_BAD_REQUEST,
+                              sa_json_own(req->r->pool, json_pack("{s:s}", "error", problem)));
+    }
+    if (!req->mount->settings.password_login) {
+        return sa_answer_error(req, sa_error(req->r->pool, SA_E_NOT_FOUND, NULL, NULL));
+    }
+    const char *login = sa_field(req, is_email ? "email" : "username", SA_FIELD_REQUIRED, &error);
+    const char *password = sa_field(req, "password", SA_FIELD_REQUIRED, &error);
+    if (password && strlen(password) > SA_PASSWORD_MAX) {
+        sa_error_field(req->r->pool, &error, "password", SA_E_INVALID,
+                       "Ensure this field has no more than 4096 characters.");
+    }
+    if (!error) {
+        error = sa_accounts_password_login(&req->call, login, is_email, password, &tokens);
+    }
+    return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
+}
+
+int sa_rest_token_refresh(sa_request_t *req)
+{
+    sa_error_t *error = NULL;
+    sa_tokens_t tokens;
+    const char *refresh = sa_field(req, "refresh", SA_FIELD_REQUIRED, &error);
+
+    if (!error) {
+        error = sa_accounts_refresh(&req->call, refresh, &tokens);
+    }
+    return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
+}
+
+int sa_rest_token_verify(sa_request_t *req)
+{
+    sa_error_t *error = NULL;
+    const char *token = sa_field(req, "token", SA_FIELD_REQUIRED, &error);
+
+    if (!error) {
+        error = sa_accounts_verify(&req->call, token);
+    }
+    return error ? sa_answer_error(req, error) : answer_empty_object(req);
+}
+
+int sa_rest_token_blacklist(sa_request_t *req)
+{
+    sa_error_t *error = NULL;
+    const char *refresh = sa_field(req, "refresh", SA_FIELD_REQUIRED, &error);
+
+    if (!error) {
+        error = sa_accounts_blacklist(&req->call, refresh);
+    }
+    return error ? sa_answer_error(req, error) : answer_empty_object(req);
+}
+
+/* RFC 7517 section 5: the public keys, oldest and newest alike. */
+int sa_rest_jwks(sa_request_t *req)
+{
+    return sa_answer_json(req, HTTP_OK, sa_keyset_public_jwks(req->r->pool,
+                                                              req->mount->settings.keys));
+}

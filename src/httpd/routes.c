@@ -1,0 +1,144 @@
+#include "httpd/routes.h"
+
+#include <http_core.h>
+#include <http_protocol.h>
+#include <apr_strings.h>
+
+#include "core/text.h"
+#include "httpd/rest.h"
+
+const sa_route_t sa_routes[] = {
+    { "state", M_GET, SA_ROUTE_PROVIDER | SA_ROUTE_BEARER_OPTIONAL | SA_ROUTE_SOCIAL,
+      sa_rest_state },
+    { "login", M_POST, SA_ROUTE_PROVIDER | SA_ROUTE_BODY | SA_ROUTE_SOCIAL, sa_rest_login },
+    { "link", M_POST, SA_ROUTE_PROVIDER | SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_SOCIAL,
+      sa_rest_link },
+    { "unlink", M_POST, SA_ROUTE_PROVIDER | SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_SOCIAL,
+      sa_rest_unlink },
+    { "linked-accounts", M_GET, SA_ROUTE_BEARER, sa_rest_linked_accounts },
+    { "token", M_POST, SA_ROUTE_BODY | SA_ROUTE_PASSWORD, sa_rest_token },
+    { "token/refresh", M_POST, SA_ROUTE_BODY, sa_rest_token_refresh },
+    { "token/verify", M_POST, SA_ROUTE_BODY, sa_rest_token_verify },
+    { "token/blacklist", M_POST, SA_ROUTE_BODY, sa_rest_token_blacklist },
+    { ".well-known/jwks.json", M_GET, 0, sa_rest_jwks },
+    { NULL, 0, 0, NULL }
+};
+
+static const sa_provider_t *provider_named(const sa_settings_t *settings, const char *name)
+{
+    for (int i = 0; i < settings->providers->nelts; i++) {
+        const sa_provider_t *provider = APR_ARRAY_IDX(settings->providers, i,
+                                                      const sa_provider_t *);
+        if (!provider->disabled_because && sa_provider_is_named(provider, name)) {
+            return provider;
+        }
+    }
+    return NULL;
+}
+
+/* Every path works with and without one trailing slash. */
+static const char *without_slash(apr_pool_t *p, const char *path)
+{
+    size_t len = strlen(path);
+
+    return len && path[len - 1] == '/' ? apr_pstrmemdup(p, path, len - 1) : path;
+}
+
+static const sa_route_t *route_of(const char *path, int flags)
+{
+    for (const sa_route_t *route = sa_routes; route->path; route++) {
+        if ((route->flags & SA_ROUTE_PROVIDER) == flags && !strcmp(route->path, path)) {
+            return route;
+        }
+    }
+    return NULL;
+}
+
+/* Finds route and provider for the path below the mount; 0 when there is nothing. */
+static int find(sa_request_t *req, const char *path)
+{
+    req->route = route_of(path, 0);
+    if (req->route) {
+        return 1;
+    }
+    const char *slash = ap_strchr_c(path, '/');
+    if (!slash || !(req->route = route_of(slash + 1, SA_ROUTE_PROVIDER))) {
+        return 0;
+    }
+    req->provider = provider_named(&req->mount->settings,
+                                   apr_pstrmemdup(req->r->pool, path, slash - path));
+    return req->provider != NULL;
+}
+
+static const char *allow(const sa_route_t *route)
+{
+    return route->method == M_GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+}
+
+static int options(sa_request_t *req)
+{
+    apr_table_setn(req->r->headers_out, "Allow", allow(req->route));
+    sa_cors_preflight(req, req->route->method == M_GET ? "GET, HEAD" : "POST");
+    return sa_answer_empty(req, HTTP_NO_CONTENT);
+}
+
+static int wrong_method(sa_request_t *req)
+{
+    apr_table_setn(req->r->headers_out, "Allow", allow(req->route));
+    /* Its bytes are the client's: HttpProtocolOptions Unsafe takes any. */
+    const char *method = req->r->method;
+    return sa_answer_error(req, sa_error(req->r->pool, SA_E_METHOD_NOT_ALLOWED,
+                                         sa_utf8_valid(method, strlen(method)) ? method : "",
+                                         NULL));
+}
+
+/* Who asks, and how often: in the order of Django REST Framework, before the body is read. */
+static sa_error_t *admit(sa_request_t *req)
+{
+    const sa_settings_t *settings = &req->mount->settings;
+    int flags = req->route->flags;
+    sa_error_t *error = NULL;
+
+    if (flags & (SA_ROUTE_BEARER | SA_ROUTE_BEARER_OPTIONAL)) {
+        error = sa_bearer_load(req, flags & SA_ROUTE_BEARER);
+    }
+    if (!error && (flags & SA_ROUTE_SOCIAL)) {
+        error = sa_throttle(req, "social", &settings->throttle);
+    }
+    if (!error && (flags & SA_ROUTE_PASSWORD)) {
+        error = sa_throttle(req, "password", &settings->password_throttle);
+    }
+    return error;
+}
+
+static int run(sa_request_t *req)
+{
+    sa_error_t *error = admit(req);
+
+    if (!error && (req->route->flags & SA_ROUTE_BODY)) {
+        int status = sa_body_read(req, &error);
+        if (status != OK) {
+            return status;
+        }
+    }
+    return error ? sa_answer_error(req, error) : req->route->handle(req);
+}
+
+int sa_handle(request_rec *r)
+{
+    const char *path;
+    sa_request_t req;
+    const sa_mount_t *mount = sa_mount_find(r->server, r->uri, &path);
+
+    if (!mount) {
+        return HTTP_NOT_FOUND;
+    }
+    sa_request_init(&req, r, mount);
+    if (!find(&req, without_slash(r->pool, path))) {
+        return sa_answer_error(&req, sa_error(r->pool, SA_E_NOT_FOUND, NULL, NULL));
+    }
+    if (r->method_number == M_OPTIONS) {
+        return options(&req);
+    }
+    return r->method_number == req.route->method ? run(&req) : wrong_method(&req);
+}

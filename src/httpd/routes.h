@@ -1,0 +1,26 @@
+/* What is answered where: methods, authentication, throttle and body of each path are
+ * decided by one table. */
+#ifndef SA_HTTPD_ROUTES_H
+#define SA_HTTPD_ROUTES_H
+
+#include "httpd/request.h"
+
+typedef enum {
+    SA_ROUTE_PROVIDER = 1,      /* the path is {provider}/<path> */
+    SA_ROUTE_BODY = 2,          /* reads a body */
+    SA_ROUTE_BEARER = 4,        /* needs an access token */
+    SA_ROUTE_BEARER_OPTIONAL = 8,       /* takes one into account: a bad one is refused */
+    SA_ROUTE_SOCIAL = 16,       /* counts as a social request for the throttle */
+    SA_ROUTE_PASSWORD = 32      /* counts as a password login */
+} sa_route_flags_t;
+
+typedef struct sa_route_t {
+    const char *path;
+    int method;                 /* M_GET or M_POST */
+    int flags;
+    int (*handle)(sa_request_t *req);
+} sa_route_t;
+
+extern const sa_route_t sa_routes[];    /* ends with path NULL */
+
+#endif

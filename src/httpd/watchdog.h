@@ -1,0 +1,25 @@
+/* The background worker: one thread in one child of the whole server (mod_watchdog's
+ * singleton) delivers webhooks from the outbox, deletes expired rows and renews providers' keys. */
+#ifndef SA_HTTPD_WATCHDOG_H
+#define SA_HTTPD_WATCHDOG_H
+
+#include "httpd/config.h"
+
+/* Hook post_config, after sa_runtime_post_config: registers the worker when mod_watchdog is there. */
+int sa_watchdog_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                            server_rec *s);
+
+/* In child_init: the worker's tick ends before the child's pool does. */
+void sa_watchdog_child_init(apr_pool_t *p);
+/* 1 when the child is ending: begin nothing more. */
+int sa_watchdog_is_stopping(void);
+
+/* Delivers what is due in the database of `mount`, for a few seconds at most. */
+void sa_webhooks_deliver(apr_pool_t *p, server_rec *s, const sa_mount_t *mount,
+                         const apr_array_header_t *mounts);
+
+/* Standard Webhooks 1.0: "v1," + base64(HMAC-SHA-256(key, id.timestamp.body)). In p. */
+const char *sa_webhook_signature(apr_pool_t *p, const sa_webhook_t *webhook, const char *id,
+                                 apr_int64_t timestamp, const char *body);
+
+#endif
