@@ -1,0 +1,118 @@
+#include "ctl/ctl.h"
+
+#include <apr_getopt.h>
+#include <apr_strings.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
+enum {
+    OPT_CONF = 'f', OPT_HELP = 'h',
+    OPT_HTTPD = 256, OPT_MOUNT, OPT_SERVER, OPT_DRIVER, OPT_PARAMS, OPT_USER_TABLE, OPT_JSON, OPT_DRY_RUN,
+    OPT_EMAIL, OPT_USERNAME, OPT_FIRST_NAME, OPT_LAST_NAME, OPT_PASSWORD_STDIN, OPT_NO_PASSWORD,
+    OPT_STAFF, OPT_SUPERUSER, OPT_LIMIT, OPT_AFTER, OPT_VERSION
+};
+
+static const apr_getopt_option_t options[] = {
+    { "conf", OPT_CONF, 1, "FILE  the server's configuration: database and user table come from it" },
+    { "httpd", OPT_HTTPD, 1, "PROGRAM  what reads that file (default: apachectl or httpd)" },
+    { "mount", OPT_MOUNT, 1, "PATH  which mount of it, when their databases differ" },
+    { "server", OPT_SERVER, 1, "NAME[:PORT]  of which virtual host" },
+    { "driver", OPT_DRIVER, 1, "pgsql|sqlite3  instead of -f: DBDriver" },
+    { "params", OPT_PARAMS, 1, "TEXT  instead of -f: DBDParams" },
+    { "user-table", OPT_USER_TABLE, 1, "TABLE  with --driver: SocialAuthUserTable" },
+    { "json", OPT_JSON, 0, "answers as JSON" },
+    { "dry-run", OPT_DRY_RUN, 0, "migrate: print the SQL, run nothing" },
+    { "email", OPT_EMAIL, 1, "ADDRESS" },
+    { "username", OPT_USERNAME, 1, "NAME  (default: from the address)" },
+    { "first-name", OPT_FIRST_NAME, 1, "NAME" },
+    { "last-name", OPT_LAST_NAME, 1, "NAME" },
+    { "password-stdin", OPT_PASSWORD_STDIN, 0, "the password is the first line of standard input" },
+    { "no-password", OPT_NO_PASSWORD, 0, "no password: social sign-in only" },
+    { "staff", OPT_STAFF, 0, "the user is staff" },
+    { "superuser", OPT_SUPERUSER, 0, "the user is a superuser (and staff)" },
+    { "limit", OPT_LIMIT, 1, "N  (default 100)" },
+    { "after", OPT_AFTER, 1, "ID  users after this one" },
+    { "version", OPT_VERSION, 0, "the version" },
+    { "help", OPT_HELP, 0, "this text" },
+    { NULL, 0, 0, NULL }
+};
+
+void ctl_usage(FILE *to)
+{
+    fputs("usage: socialauthctl (-f httpd.conf | --driver pgsql|sqlite3 --params TEXT) COMMAND\n\n"
+          "commands (USER is an e-mail address, a user name or an id):\n", to);
+    for (const ctl_command_t *command = ctl_commands; command->words; command++) {
+        fprintf(to, "  %s\n", command->help);
+    }
+    fputs("\noptions:\n", to);
+    for (const apr_getopt_option_t *option = options; option->name; option++) {
+        fprintf(to, "  --%s%s%s%s\n", option->name, option->optch == OPT_CONF ? ", -f" : "",
+                *option->description ? "  " : "", option->description);
+    }
+}
+
+static int take(ctl_t *ctl, int option, const char *value)
+{
+    switch (option) {
+    case OPT_CONF: ctl->conf = value; break;
+    case OPT_HTTPD: ctl->httpd = value; break;
+    case OPT_MOUNT: ctl->mount = value; break;
+    case OPT_SERVER: ctl->server = value; break;
+    case OPT_DRIVER: ctl->driver = value; break;
+    case OPT_PARAMS: ctl->params = value; break;
+    case OPT_USER_TABLE: ctl->map.table = value; break;
+    case OPT_JSON: ctl->json = 1; break;
+    case OPT_DRY_RUN: ctl->dry_run = 1; break;
+    case OPT_EMAIL: ctl->email = value; break;
+    case OPT_USERNAME: ctl->username = value; break;
+    case OPT_FIRST_NAME: ctl->first_name = value; break;
+    case OPT_LAST_NAME: ctl->last_name = value; break;
+    case OPT_PASSWORD_STDIN: ctl->password_stdin = 1; break;
+    case OPT_NO_PASSWORD: ctl->no_password = 1; break;
+    case OPT_STAFF: ctl->staff = 1; break;
+    case OPT_SUPERUSER: ctl->staff = ctl->superuser = 1; break;
+    case OPT_AFTER: ctl->after = value; break;
+    case OPT_LIMIT:
+        ctl->limit = atoi(value);
+        if (ctl->limit < 1 || ctl->limit > 100000) {
+            fputs("socialauthctl: --limit must be 1 to 100000\n", stderr);
+            return CTL_USAGE;
+        }
+        break;
+    case OPT_VERSION:
+        puts("socialauthctl " PACKAGE_VERSION);
+        return -1;
+    case OPT_HELP:
+        ctl_usage(stdout);
+        return -1;
+    }
+    return CTL_OK;
+}
+
+int ctl_options(ctl_t *ctl, int argc, const char *const *argv)
+{
+    apr_getopt_t *scan;
+    const char *value;
+    apr_status_t rv;
+    int option;
+
+    ctl->limit = 100;
+    apr_getopt_init(&scan, ctl->pool, argc, argv);
+    scan->interleave = 1;
+    while ((rv = apr_getopt_long(scan, options, &option, &value)) == APR_SUCCESS) {
+        int status = take(ctl, option, value);
+        if (status != CTL_OK) {
+            return status;
+        }
+    }
+    if (rv != APR_EOF) {
+        fputs("try: socialauthctl --help\n", stderr);
+        return CTL_USAGE;
+    }
+    ctl->argc = argc - scan->ind;
+    ctl->argv = (const char **) scan->argv + scan->ind;
+    return CTL_OK;
+}
