@@ -1,0 +1,106 @@
+"""A real Django project (startproject + migrate) on a database of the tests, and code run inside it."""
+import json
+import os
+import subprocess
+import sys
+
+from . import paths
+
+SETTINGS = """
+DATABASES = {"default": %r}
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers." + name for name in (
+    "PBKDF2PasswordHasher", "PBKDF2SHA1PasswordHasher", "Argon2PasswordHasher",
+    "BCryptSHA256PasswordHasher")]
+"""
+
+CUSTOM_SETTINGS = """
+INSTALLED_APPS.remove("django.contrib.admin")
+INSTALLED_APPS += ["people"]
+AUTH_USER_MODEL = "people.Person"
+ROOT_URLCONF = "people.models"
+urlpatterns = []
+"""
+
+CUSTOM_MODELS = """
+import uuid
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+
+urlpatterns = []
+
+
+class Person(AbstractBaseUser):
+    key = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    mail = models.EmailField(unique=True)
+    mail_confirmed = models.BooleanField(default=False)
+    given = models.CharField(max_length=40, blank=True)
+    active = models.BooleanField(default=True)
+    removed_at = models.DateTimeField(null=True, blank=True)
+    joined = models.DateTimeField(auto_now_add=True)
+    objects = BaseUserManager()
+    USERNAME_FIELD = "mail"
+    EMAIL_FIELD = "mail"
+"""
+
+# What the module is told of that model.
+CUSTOM_MAPPING = """
+SocialAuthUserTable people_person
+SocialAuthUserColumn id=key email=mail email_verified=mail_confirmed username= first_name=given
+SocialAuthUserColumn last_name= is_active=active is_staff= is_superuser= date_joined=joined
+SocialAuthUserDeletedField removed_at
+"""
+
+PRELUDE = """
+import json, os, sys
+sys.path.insert(0, %r)
+os.environ["DJANGO_SETTINGS_MODULE"] = "site1.settings"
+import django
+django.setup()
+from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.hashers import check_password, make_password, is_password_usable
+User = get_user_model()
+given = json.loads(sys.stdin.read())
+out = None
+"""
+
+
+class DjangoSite:
+    def __init__(self, name, database, custom=False):
+        self.directory = os.path.join(paths.scratch(), name)
+        self.database = database
+        os.makedirs(self.directory)
+        self._run(["-m", "django", "startproject", "site1", self.directory])
+        with open(os.path.join(self.directory, "site1", "settings.py"), "a") as f:
+            f.write(SETTINGS % self._connection())
+            f.write(CUSTOM_SETTINGS if custom else "")
+        if custom:
+            people = os.path.join(self.directory, "people")
+            os.makedirs(os.path.join(people, "migrations"))
+            for path in ("__init__.py", "migrations/__init__.py"):
+                open(os.path.join(people, path), "w").close()
+            with open(os.path.join(people, "models.py"), "w") as f:
+                f.write(CUSTOM_MODELS)
+            self._run(["manage.py", "makemigrations", "-v0", "people"])
+        self._run(["manage.py", "migrate", "-v0"])
+
+    def _connection(self):
+        if self.database.driver == "sqlite3":
+            return {"ENGINE": "django.db.backends.sqlite3", "NAME": self.database.path}
+        return {"ENGINE": "django.db.backends.postgresql", "NAME": self.database.name,
+                "HOST": self.database.cluster.directory, "USER": "postgres"}
+
+    def _run(self, arguments, stdin=""):
+        done = subprocess.run([sys.executable, *arguments], cwd=self.directory, input=stdin,
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, code, **given):
+        """Runs code with User, check_password … and `given` -> what it put into `out`"""
+        path = os.path.join(self.directory, "step.py")
+        with open(path, "w") as f:
+            f.write(PRELUDE % self.directory + code + "\nprint(json.dumps(out, default=str))\n")
+        return json.loads(self._run([path], json.dumps(given)).splitlines()[-1])

@@ -1,0 +1,362 @@
+"""GitHub and Google, as strict as the real ones where it matters, and misbehaving on demand.
+
+One threaded server on the loopback. What the module asked is in `requests`. script()
+replaces the answers of one path: by another answer, silence, endless bodies."""
+import base64
+import contextlib
+import hashlib
+import itertools
+import json
+import secrets
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from . import jose, ports
+
+GITHUB_CLIENT, GITHUB_SECRET = "Iv1.0123456789abcdef", "gh-secret-" + "5a" * 15
+GOOGLE_CLIENT = "1234567890-abc.apps.googleusercontent.com"
+GOOGLE_SECRET = "GOCSPX-test-secret-of-google"
+
+
+class Request:
+    def __init__(self, method, path, query, headers, body, peer):
+        self.method, self.path, self.query = method, path, query
+        self.headers, self.body, self.peer = headers, body, peer
+        self.time = time.monotonic()
+
+    @property
+    def form(self):
+        return dict(urllib.parse.parse_qsl(self.body.decode(), keep_blank_values=True))
+
+    def __repr__(self):
+        return "<%s %s %r>" % (self.method, self.path, self.body[:200])
+
+
+class Reply:
+    """What to answer. delay: seconds before the first byte; hang: never answer; drop: close at once;
+    drip: seconds between single bytes of the body; endless: the body never ends; raw: these bytes."""
+
+    def __init__(self, status=200, body=b"", content_type="application/json", headers=(), delay=0,
+                 hang=False, drop=False, drip=0, endless=None, raw=None, times=None):
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        self.body = body.encode() if isinstance(body, str) else body
+        self.status, self.content_type = status, content_type
+        self.headers = list(headers.items()) if isinstance(headers, dict) else list(headers)
+        self.delay, self.hang, self.drop, self.drip = delay, hang, drop, drip
+        self.endless, self.raw, self.times = endless, raw, times
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+    allow_reuse_address = True
+
+    def handle_error(self, request, client_address):
+        pass                                            # a client that went away is no news
+
+
+class FakeProvider:
+    def __init__(self, chain=None, key=None, host="localhost", address="127.0.0.1", port=None):
+        self.lock = threading.Lock()
+        self.requests = []
+        self._scripts = {}
+        self.port = port or ports.free_port()
+        self.released = threading.Event()
+        self.github = GitHub(self)
+        self.google = Google(self)
+        self._server = _Server((address, self.port), self._handler())
+        scheme = "http"
+        if chain:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain, key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True,
+                                                      do_handshake_on_connect=False)
+            scheme = "https"
+        self.url = "%s://%s:%d" % (scheme, host, self.port)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def close(self):
+        self.released.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    # -- for tests
+    def reset(self):
+        self.released.set()
+        with self.lock:
+            self.requests.clear()
+            self._scripts.clear()
+            self.released = threading.Event()
+        self.github.reset()
+        self.google.reset()
+
+    def asked(self, path=None):
+        with self.lock:
+            return [r for r in self.requests if path is None or r.path == path]
+
+    def script(self, path, *replies):
+        """The next requests for path get these replies; the last one stays unless it has times=."""
+        with self.lock:
+            self._scripts[path] = list(replies)
+
+    @contextlib.contextmanager
+    def scripted(self, path, *replies):
+        self.script(path, *replies)
+        try:
+            yield
+        finally:
+            self.unscript(path)
+
+    def unscript(self, path):
+        with self.lock:
+            self._scripts.pop(path, None)
+
+    def release(self):
+        """Lets hanging requests end."""
+        self.released.set()
+
+    # -- the server
+    def _scripted_reply(self, path):
+        with self.lock:
+            replies = self._scripts.get(path)
+            if not replies:
+                return None
+            reply = replies[0]
+            if reply.times is not None:
+                reply.times -= 1
+                if reply.times <= 0:
+                    replies.pop(0)
+            elif len(replies) > 1:
+                replies.pop(0)
+            return reply
+
+    def _handler(provider):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 30
+
+            def log_message(self, *args):
+                pass
+
+            def setup(self):
+                self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                super().setup()
+
+            def _serve(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length) if length else b""
+                url = urllib.parse.urlsplit(self.path)
+                request = Request(self.command, url.path,
+                                  dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True)),
+                                  {k.lower(): v for k, v in self.headers.items()}, body,
+                                  self.client_address)
+                with provider.lock:
+                    provider.requests.append(request)
+                    released = provider.released
+                reply = provider._scripted_reply(url.path) or provider._answer(request)
+                self._send(reply, released)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve
+
+            def _send(self, reply, released):
+                if reply.delay:
+                    released.wait(reply.delay)
+                if reply.hang:
+                    released.wait(60)
+                    self.close_connection = True
+                    return
+                if reply.drop:
+                    self.close_connection = True
+                    return
+                if reply.raw is not None:
+                    self.wfile.write(reply.raw)
+                    self.close_connection = True
+                    return
+                self.send_response(reply.status)
+                self.send_header("Content-Type", reply.content_type)
+                for name, value in reply.headers:
+                    self.send_header(name, value)
+                if reply.endless is not None:
+                    self.send_header("Transfer-Encoding", "chunked")
+                    self.end_headers()
+                    self.close_connection = True
+                    chunk = b"%x\r\n%s\r\n" % (len(reply.endless), reply.endless)
+                    while not released.is_set():
+                        self.wfile.write(chunk)
+                    return
+                no_body = reply.status in (204, 304)
+                if not no_body:
+                    self.send_header("Content-Length", str(len(reply.body)))
+                self.end_headers()
+                if no_body:
+                    return
+                if reply.drip:
+                    for i in range(len(reply.body)):
+                        self.wfile.write(reply.body[i:i + 1])
+                        self.wfile.flush()
+                        if released.wait(reply.drip):
+                            break
+                    return
+                self.wfile.write(reply.body)
+
+        return Handler
+
+    def _answer(self, request):
+        for part in (self.github, self.google):
+            reply = part.answer(request)
+            if reply is not None:
+                return reply
+        return Reply(404, {"message": "Not Found"})
+
+
+def _challenge(verifier):
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+class GitHub:
+    """https://docs.github.com/en/apps/oauth-apps: errors with status 200, single-use codes, form
+    encoding unless JSON is asked for, PKCE when the code was asked for with a challenge."""
+
+    def __init__(self, provider):
+        self._provider = provider
+        self._ids = itertools.count(583000)
+        self.reset()
+
+    def reset(self):
+        self._codes, self._tokens = {}, {}
+
+    @property
+    def options(self):
+        """The SocialAuthProvider line that points the module here."""
+        u = self._provider.url
+        return ("github client-id=%s client-secret=%s token-url=%s/github/token"
+                " userinfo-url=%s/github/user emails-url=%s/github/emails allow-http=on"
+                % (GITHUB_CLIENT, GITHUB_SECRET, u, u, u))
+
+    def user(self, email=None, id=None, login=None, name="Ada Lovelace", emails=None, **more):
+        """A GitHub account. emails: /user/emails as it is; email: one primary and verified address."""
+        id = next(self._ids) if id is None else id
+        login = login or "user%s" % id
+        email = email or "%s@example.com" % login
+        if emails is None:
+            emails = [{"email": email, "primary": True, "verified": True, "visibility": "private"}]
+        return {"user": {"login": login, "id": id, "name": name, "email": None, **more},
+                "emails": emails, "email": email}
+
+    def code(self, user, challenge=None, redirect_uri=None):
+        """What GitHub puts into the callback after this user agreed."""
+        code = secrets.token_hex(10)
+        with self._provider.lock:
+            self._codes[code] = (user, challenge, redirect_uri)
+        return code
+
+    # GitHub's own paths, for clients that know no others
+    _real = {"/login/oauth/access_token": "/github/token", "/user": "/github/user",
+             "/user/emails": "/github/emails"}
+
+    def answer(self, request):
+        path = self._real.get(request.path, request.path)
+        if path == "/github/token":
+            return self._token(request)
+        if path == "/github/user":
+            return self._about(request, "user")
+        if path == "/github/emails":
+            return self._about(request, "emails")
+        return None
+
+    def _token(self, request):
+        form = request.form
+        def refuse(error):
+            return Reply(200, {"error": error, "error_description": "The code is not for you.",
+                               "error_uri": "https://docs.github.com/"})
+        if (form.get("client_id"), form.get("client_secret")) != (GITHUB_CLIENT, GITHUB_SECRET):
+            return refuse("incorrect_client_credentials")
+        with self._provider.lock:
+            found = self._codes.pop(form.get("code"), None)
+        if found is None:
+            return refuse("bad_verification_code")
+        user, challenge, redirect_uri = found
+        if challenge and _challenge(form.get("code_verifier", "")) != challenge:
+            return refuse("bad_verification_code")
+        if redirect_uri and form.get("redirect_uri") != redirect_uri:
+            return refuse("redirect_uri_mismatch")
+        token = "gho_" + secrets.token_hex(18)
+        with self._provider.lock:
+            self._tokens[token] = user
+        grant = {"access_token": token, "scope": "read:user,user:email", "token_type": "bearer"}
+        if "json" in request.headers.get("accept", ""):
+            return Reply(200, grant)
+        return Reply(200, urllib.parse.urlencode(grant),
+                     content_type="application/x-www-form-urlencoded")
+
+    def _about(self, request, what):
+        if not request.headers.get("user-agent"):
+            return Reply(403, "Request forbidden by administrative rules. User-Agent missing",
+                         content_type="text/plain")
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        with self._provider.lock:
+            user = self._tokens.get(token) if kind.lower() in ("bearer", "token") else None
+        if user is None:
+            return Reply(401, {"message": "Bad credentials"})
+        return Reply(200, user[what],
+                     content_type="application/json; charset=utf-8",
+                     headers=[("X-OAuth-Scopes", "read:user, user:email")])
+
+
+class Google:
+    """A JWKS and the ID tokens that go with it."""
+
+    issuer = "https://accounts.google.com"
+    _keys = None
+
+    def __init__(self, provider):
+        self._provider = provider
+        self._subjects = itertools.count(110169484474386276334)
+        self._emails = itertools.count(1)
+        if Google._keys is None:
+            Google._keys = [jose.Key("RS256", "g-1"), jose.Key("RS256", "g-2")]
+        self.reset()
+
+    def reset(self):
+        self.keys = list(Google._keys)
+        self.cache_control = "public, max-age=3600"
+
+    @property
+    def options(self):
+        return ("google client-id=%s jwks-url=%s/google/certs issuer=%s allow-http=on"
+                % (GOOGLE_CLIENT, self._provider.url, self.issuer))
+
+    def jwks(self):
+        return {"keys": [key.jwk() for key in self.keys]}
+
+    def claims(self, email="", sub=None, nonce=None, **more):
+        """What Google says of somebody, somebody new unless named; None removes a claim."""
+        t = jose.now()
+        if email == "":
+            email = "user%d@gmail.com" % next(self._emails)
+        out = {"iss": self.issuer, "azp": GOOGLE_CLIENT, "aud": GOOGLE_CLIENT,
+               "sub": str(next(self._subjects)) if sub is None else sub,
+               "email": email, "email_verified": True, "name": "Ada Lovelace",
+               "given_name": "Ada", "family_name": "Lovelace", "iat": t, "exp": t + 3600,
+               "jti": secrets.token_hex(8)}
+        if nonce is not None:
+            out["nonce"] = nonce
+        out.update(more)
+        return {k: v for k, v in out.items() if v is not None}
+
+    def id_token(self, claims=None, key=None, header=None, **kw):
+        if claims is None:
+            claims = self.claims(**kw)
+        return jose.make(claims, key or self.keys[0], header)
+
+    def answer(self, request):
+        if request.path == "/google/certs":
+            headers = [("Cache-Control", self.cache_control)] if self.cache_control else []
+            return Reply(200, self.jwks(), headers=headers)
+        return None

@@ -1,0 +1,67 @@
+"""What README and the shipped example say is true: their configurations are accepted as they stand."""
+import os
+import re
+
+from support.config_bench import Bench
+from support.paths import MODULE, MODULES
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+
+
+def read(*path):
+    with open(os.path.join(TOP, *path), encoding="utf-8") as file:
+        return file.read()
+
+
+def section(title):
+    text = read("README")
+    found = re.search(r"^%s\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)" % re.escape(title), text, re.M | re.S)
+    assert found, "README has no section " + title
+    return found.group(1)
+
+
+def accepted(lines):
+    """configtest of these lines, with the reader's paths replaced by ones that are here."""
+    bench = Bench()
+    secret = bench.file("secret", "s" * 48 + "\n")
+    text = "\n".join(lines)
+    text = re.sub(r"file:/\S+", "file:" + secret, text)
+    text = re.sub(r"modules/mod_social_auth\.so", MODULE, text)
+    text = re.sub(r"^LoadModule watchdog_module.*$", "", text, flags=re.M)      # Debian: built in
+    text = re.sub(r"modules/(mod_\w+\.so)", MODULES + r"/\1", text)
+    text = "LoadModule mpm_event_module %s/mod_mpm_event.so\n%s" % (MODULES, text)
+    bench.write("ServerRoot %s\nServerName localhost\nErrorLog error.log\n%s\n" % (bench.root, text))
+    return bench.run("-t")
+
+
+def test_the_configuration_of_the_readme_is_accepted_and_short():
+    lines = [line.strip() for line in section("A working configuration").splitlines()
+             if line.startswith("    ")]
+    end = lines.index("</Location>") + 1
+    lines = [line for line in lines[:end] if line]
+    assert len(lines) <= 15
+    result = accepted(lines)
+    assert result.code == 0 and "Syntax OK" in result.err, result.err
+
+
+def test_the_shipped_example_is_accepted():
+    lines = read("conf", "social_auth.conf").splitlines()
+    result = accepted(["LoadModule dbd_module modules/mod_dbd.so",
+                       "LoadModule social_auth_module modules/mod_social_auth.so"] + lines)
+    assert result.code == 0 and "Syntax OK" in result.err, result.err
+
+
+def test_the_readme_names_only_directives_that_exist():
+    known = set(re.findall(r"^# (SocialAuth\w+)", read("conf", "social_auth.conf.reference"), re.M))
+    named = set(re.findall(r"\bSocialAuth[A-Z]\w+", read("README")))
+    assert named and named <= known, named - known
+
+
+def test_the_readme_names_only_commands_that_socialauthctl_has():
+    source = read("src", "ctl", "main.c")
+    for command in re.findall(r"socialauthctl -f \S+ ((?:users )?[a-z-]+)", read("README")):
+        assert '"%s"' % command in source, command
+
+
+def test_the_readme_tells_front_ends_that_keep_one_refresh_token_what_to_set():
+    assert "SocialAuthRotateRefreshTokens Off" in section("Using it from a front end")
