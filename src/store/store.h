@@ -250,7 +250,7 @@ sa_error_t *sa_store_list_users(sa_work_t *work, const char *after_id, int limit
 sa_error_t *sa_store_set_active(sa_work_t *work, const char *user_id, int active, int *done);
 
 /* ---- schema ---- */
-#define SA_SCHEMA_VERSION 1
+#define SA_SCHEMA_VERSION 2
 /* *version 0 = nothing installed; newer than SA_SCHEMA_VERSION is possible. */
 sa_error_t *sa_store_schema_version(sa_work_t *work, int *version);
 /* Applies the missing migrations, each in a transaction; dry_run: *sql gets the text, nothing runs, and

@@ -11,6 +11,7 @@ from support import check, paths
 from support.site import STRONG
 
 pytestmark = pytest.mark.db
+VERSION = 2                                 # of the schema
 WHSEC = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
@@ -100,7 +101,7 @@ def test_migrate(empty):
         return ctl("--driver", empty.driver, "--params", empty.params, *arguments)
     done = on("migrate", "status")
     assert done.status == 1 and "run socialauthctl migrate" in done.out
-    assert on("--json", "migrate", "status").json() == {"schema": 0, "wanted": 1}
+    assert on("--json", "migrate", "status").json() == {"schema": 0, "wanted": VERSION}
     failed(on("users", "list"), "socialauthctl migrate")
 
     done = on("migrate", "--dry-run")
@@ -109,17 +110,17 @@ def test_migrate(empty):
         assert "CREATE TABLE %s" % table in done.out
     assert empty.tables() == [], "a dry run has written"
     dry = on("--json", "migrate", "--dry-run").json()
-    assert (dry["from"], dry["to"]) == (0, 1), dry
+    assert (dry["from"], dry["to"]) == (0, VERSION), dry
     assert "CREATE TABLE sa_users" in dry["sql"] and empty.tables() == []
 
-    assert on("--json", "migrate").json() == {"from": 0, "to": 1}
+    assert on("--json", "migrate").json() == {"from": 0, "to": VERSION}
     tables = empty.tables()
     assert "sa_users" in tables
-    assert on("--json", "migrate").json() == {"from": 1, "to": 1}
+    assert on("--json", "migrate").json() == {"from": VERSION, "to": VERSION}
     assert on("migrate").status == 0
     assert empty.tables() == tables
     done = on("migrate", "status")
-    assert done.status == 0 and "version 1" in done.out
+    assert done.status == 0 and "version %d" % VERSION in done.out
     assert "CREATE" not in on("migrate", "--dry-run").out
 
 
@@ -165,8 +166,9 @@ def test_migrate_twice_at_once(empty):
     for process in running:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-        assert json.loads(out)["to"] == 1
-    assert empty.query("SELECT version FROM sa_schema") == [(1,)]
+        assert json.loads(out)["to"] == VERSION
+    versions = empty.query("SELECT version FROM sa_schema ORDER BY 1")
+    assert versions == [(n,) for n in range(1, VERSION + 1)]
 
 
 @pytest.mark.cell("event", "sqlite3")

@@ -49,6 +49,46 @@ static void test_T217_dry_run_is_a_script_that_works(void **state)
     assert_non_null(make_user(db, "ada@x.test", "ada"));
 }
 
+/* A database of the first release, with somebody in it. */
+static void install_first_version(db_t *db, const char **id)
+{
+    static const char end[] = "COMMIT;\n";
+    int from, to;
+    const char *sql = NULL;
+
+    sa_work_t *work = work_of(db);
+    ok(sa_store_migrate(work, 1, &from, &to, &sql));
+    sa_work_close(work);
+    const char *first = strstr(sql, end);
+    db_exec(db, "%.*s", (int)(first - sql + sizeof(end) - 1), sql);
+    db_exec(db, "INSERT INTO sa_users (email, username, date_joined) "
+                "VALUES ('ada@x.test', 'ada', '2026-01-01 00:00:00')");
+    *id = db_text(db, "SELECT id FROM sa_users");
+}
+
+static void test_T217_an_older_schema_becomes_the_newest(void **state)
+{
+    db_t *db = *state;
+    int from, to;
+    const char *id, *sql = NULL;
+    sa_user_t *user = NULL;
+
+    install_first_version(db, &id);
+    sa_work_t *work = work_of(db);
+    failed_as(sa_store_user_by_id(work, id, &user), SA_E_UNAVAILABLE);
+    sa_work_close(work);
+    work = work_of(db);
+    ok(sa_store_migrate(work, 1, &from, &to, &sql));
+    assert_null(strstr(sql, "CREATE TABLE sa_users"));
+    assert_int_equal(from, 1);
+    ok(sa_store_migrate(work, 0, &from, &to, &sql));
+    assert_int_equal(from, 1);
+    assert_int_equal(to, SA_SCHEMA_VERSION);
+    ok(sa_store_user_by_id(work, id, &user));
+    sa_work_close(work);
+    assert_string_equal(user->email, "ada@x.test");
+}
+
 static void test_T219_missing_schema_says_migrate(void **state)
 {
     db_t *db = *state;
@@ -485,6 +525,7 @@ static void test_timestamps_as_django_writes_them(void **state)
 static const struct CMUnitTest tests[] = {
     ON_BOTH(test_T217_migrate_installs_once, setup_empty),
     ON_BOTH(test_T217_dry_run_is_a_script_that_works, setup_empty),
+    ON_BOTH(test_T217_an_older_schema_becomes_the_newest, setup_empty),
     ON_BOTH(test_T219_missing_schema_says_migrate, setup_empty),
     ON_BOTH(test_T217_other_schema_version_is_refused, setup_own),
     ON_BOTH(test_mapping_names_are_checked, setup_empty),

@@ -541,6 +541,48 @@ static void test_outbox(void **state)
     assert_int_equal(db_int(db, "SELECT count(*) FROM sa_outbox"), 1);
 }
 
+static int announced(db_t *db, const char *sid)
+{
+    return db_int(db, "SELECT count(*) FROM sa_revocations WHERE sid = '%s'", sid);
+}
+
+/* However a session ends before its time, the feed of sa_revocations says so, once. */
+static void test_T127_an_ended_session_is_announced(void **state)
+{
+    db_t *db = *state;
+    sa_refresh_verdict_t verdict;
+    sa_session_t *session = NULL;
+    sa_user_t *user = NULL;
+    int found, was_live, n;
+
+    const char *ada = make_user(db, "ada@x.test", "ada");
+    const char *bob = make_user(db, "bob@x.test", "bob");
+    make_session(db, ada, "s1");
+    make_session(db, ada, "s2");
+    make_session(db, bob, "s3");
+    make_session(db, bob, "s4");
+    db_exec(db, "UPDATE sa_sessions SET expires = 1 WHERE sid = 's4'");
+    sa_work_t *work = work_of(db);
+    sa_refresh_t refresh = new_refresh("s1", "s1-1", "s1-2");
+    ok(sa_store_refresh(work, &refresh, &verdict, &session, &user));
+    assert_int_equal(verdict, SA_REFRESH_ROTATED);
+    assert_int_equal(db_int(db, "SELECT count(*) FROM sa_revocations"), 0);
+    ok(sa_store_revoke_session(work, "s1", NOW, &found, &was_live));
+    ok(sa_store_revoke_session(work, "s1", NOW, &found, &was_live));
+    ok(sa_store_revoke_user(work, ada, NULL, NOW, &n));
+    ok(sa_store_purge(work, 2, 100, &n));
+    sa_work_close(work);
+    assert_int_equal(announced(db, "s1"), 1);
+    assert_int_equal(announced(db, "s2"), 1);
+    assert_int_equal(announced(db, "s3"), 0);
+    db_exec(db, "%sDELETE FROM sa_users",       /* as somebody else's program may */
+            is_pgsql(db) ? "" : "PRAGMA foreign_keys = ON; ");
+    assert_int_equal(announced(db, "s1"), 1);
+    assert_int_equal(announced(db, "s3"), 1);
+    assert_int_equal(announced(db, "s4"), 0);   /* it had expired */
+    assert_true(db_int(db, "SELECT min(at) FROM sa_revocations") > 1700000000);
+}
+
 static void test_purge(void **state)
 {
     db_t *db = *state;
@@ -670,6 +712,7 @@ static const struct CMUnitTest tests[] = {
     ON_BOTH(test_T56_unlink_leaves_a_way_in, setup_own),
     ON_BOTH(test_spend_once, setup_own),
     ON_BOTH(test_outbox, setup_own),
+    ON_BOTH(test_T127_an_ended_session_is_announced, setup_own),
     ON_BOTH(test_purge, setup_own),
     ON_BOTH(test_T220_rolled_back_is_not_there, setup_own),
     ON_BOTH(test_conflict_and_look_again, setup_own),

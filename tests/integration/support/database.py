@@ -63,7 +63,9 @@ class Database:
         return self.one(sql, *args)[0]
 
     def data_tables(self):
-        return [t for t in self.tables() if t.startswith("sa_") and t not in _KEPT]
+        """The one that triggers write into comes last."""
+        return sorted((t for t in self.tables() if t.startswith("sa_") and t not in _KEPT),
+                      key=lambda t: (t == "sa_revocations", t))
 
     def counts(self):
         """{table: rows}; what "0 rows" in a threat row is checked with."""
