@@ -20,7 +20,8 @@
 /* Parameter blocks that several operations begin with:
  *   event   1 id, 2 type, 3 provider, 4 address, 5 request id, 6 time, 7 targets (NULL: no row)
  *   session 8 sid, 9 jti, 10 iat, 11 exp, 12 expires, 13 auth_time, 14 amr, 15 mount,
- *           16 client_id, 17 scope */
+ *           16 client_id, 17 scope
+ *   application  client id, name, secret, grants, scopes, redirect URIs, owner, created */
 typedef enum {
     SA_OP_SCHEMA_EXISTS,        /* -> 1 or 0 */
     SA_OP_SCHEMA_VERSION,       /* -> version, made for another user table */
@@ -48,6 +49,13 @@ typedef enum {
     SA_OP_SESSION_LIVE,         /* 1 sid, 2 jti, 3 now -> live, jti is live, revoked */
     SA_OP_REVOKE_SESSION,       /* 1 sid, 2 now -> ended now, known */
     SA_OP_REVOKE_USER,          /* 1 user, 2 kept sid, 3 now -> how many */
+    SA_OP_END_CLIENT_SESSIONS,  /* 1 user, 2 client id, 3 now */
+    SA_OP_END_CLIENT_REFRESH,   /* 1 user, 2 client id */
+    SA_OP_APPLICATION,          /* 1 client id -> application */
+    SA_OP_CREATE_APPLICATION,   /* application -> 1 when done */
+    SA_OP_LIST_APPLICATIONS,    /* 1 after, 2 limit -> application */
+    SA_OP_SET_CLIENT_SECRET,    /* 1 client id, 2 old, 3 new -> 1 when done */
+    SA_OP_DELETE_APPLICATION,   /* 1 client id, 2 now -> 1 when done */
     SA_OP_LINKS,                /* 1 user, 2 sid, 3 now
                                  * -> user, provider, issuer, subject, email, linked_at */
     SA_OP_LINK,                 /* event, 8 user, 9 sid, 10 now, 11 provider, 12 issuer,

@@ -34,6 +34,8 @@
     "WHERE NOT EXISTS (SELECT 1 FROM {users} u WHERE {email_is $13}) "                        \
     "ON CONFLICT DO NOTHING RETURNING {id}"
 
+#define APPLICATION "client_id, name, client_secret, grants, scopes, redirect_uris, owner_id, created"
+
 const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
         /* Locking pg_class makes the backend hear of tables made while it waited for a lock. */
@@ -103,8 +105,8 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_REFRESH] = { "refresh", 0,
         "WITH s AS (SELECT s.*, {user} FROM sa_sessions s JOIN {users} u ON {u.id} = s.user_id "
         "WHERE s.sid = $8 FOR NO KEY UPDATE OF s), "
-        "v AS (SELECT s.*, CASE WHEN expires <= $10 THEN 4 WHEN revoked_at IS NOT NULL THEN 3 "
-        "WHEN NOT usable THEN 5 WHEN jti = $9 THEN 0 "
+        "v AS (SELECT s.*, CASE WHEN expires <= $10 THEN 4 "
+        "WHEN revoked_at IS NOT NULL OR exp = 0 THEN 3 WHEN NOT usable THEN 5 WHEN jti = $9 THEN 0 "
         "WHEN prev_jti = $9 AND $11 > 0 AND $10 - rotated_at BETWEEN -$11 AND $11 THEN 1 "
         "WHEN $13 = 1 THEN 2 ELSE 0 END AS verdict FROM s), "
         "w AS (SELECT v.*, verdict = 0 AND $12 = 1 AS rotates FROM v), "
@@ -122,7 +124,7 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "expires, auth_time, amr, mount, client_id, scope, {out} FROM w" },
     [SA_OP_SESSION_LIVE] = { "live session", SA_STATEMENT_READS,
         "SELECT s.revoked_at IS NULL AND s.expires > $3 AND {usable}, "
-        "$2 IS NULL OR s.jti = $2, s.revoked_at IS NOT NULL "
+        "$2 IS NULL OR (s.jti = $2 AND s.exp <> 0), s.revoked_at IS NOT NULL "
         "FROM sa_sessions s JOIN {users} u ON {u.id} = s.user_id WHERE s.sid = $1" },
     [SA_OP_REVOKE_SESSION] = { "end of a session", 0,
         "WITH done AS (UPDATE sa_sessions SET revoked_at = $2 WHERE sid = $1 "
@@ -132,6 +134,30 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "WITH done AS (UPDATE sa_sessions SET revoked_at = $3 WHERE user_id = $1 "
         "AND revoked_at IS NULL AND ($2 IS NULL OR sid <> $2) RETURNING 1) "
         "SELECT count(*) FROM done" },
+
+    [SA_OP_END_CLIENT_SESSIONS] = { "end of a client's sessions", SA_STATEMENT_KEYED,
+        "UPDATE sa_sessions SET revoked_at = $3 WHERE user_id = $1 AND client_id = $2 "
+        "AND revoked_at IS NULL" },
+    [SA_OP_END_CLIENT_REFRESH] = { "end of a client's refresh tokens", SA_STATEMENT_KEYED,
+        "UPDATE sa_sessions SET exp = 0 WHERE user_id = $1 AND client_id = $2 "
+        "AND revoked_at IS NULL" },
+
+    [SA_OP_APPLICATION] = { "application", SA_STATEMENT_READS,
+        "SELECT " APPLICATION " FROM sa_applications WHERE client_id = $1" },
+    [SA_OP_CREATE_APPLICATION] = { "new application", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_applications (" APPLICATION ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+        "ON CONFLICT DO NOTHING RETURNING 1" },
+    [SA_OP_LIST_APPLICATIONS] = { "list of applications", SA_STATEMENT_READS,
+        "SELECT " APPLICATION " FROM sa_applications WHERE client_id > $1 OR $1 IS NULL "
+        "ORDER BY client_id LIMIT $2" },
+    [SA_OP_SET_CLIENT_SECRET] = { "new client secret", 0,
+        "UPDATE sa_applications SET client_secret = $3 WHERE client_id = $1 "
+        "AND client_secret = COALESCE($2, client_secret) RETURNING 1" },
+    [SA_OP_DELETE_APPLICATION] = { "end of an application", 0,
+        "WITH gone AS (DELETE FROM sa_applications WHERE client_id = $1 RETURNING client_id), "
+        "ended AS (UPDATE sa_sessions s SET revoked_at = $2 FROM gone "
+        "WHERE s.client_id = gone.client_id AND s.revoked_at IS NULL) "
+        "SELECT 1 FROM gone" },
 
     [SA_OP_LINKS] = { "links", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
         /* A join, not EXISTS: that one is planned for reading many sessions. */

@@ -34,7 +34,7 @@
 
 #define FAMILY "sa_sessions s JOIN {users} AS u ON {u.id} = s.user_id WHERE s.sid = ?8"
 #define VERDICT                                                                                 \
-    "CASE WHEN s.expires <= ?10 THEN 4 WHEN s.revoked_at IS NOT NULL THEN 3 "                   \
+    "CASE WHEN s.expires <= ?10 THEN 4 WHEN s.revoked_at IS NOT NULL OR s.exp = 0 THEN 3 "      \
     "WHEN NOT {usable} THEN 5 WHEN s.jti = ?9 THEN 0 "                                          \
     "WHEN s.prev_jti = ?9 AND ?11 > 0 AND ?10 - s.rotated_at BETWEEN -?11 AND ?11 THEN 1 "      \
     "WHEN ?13 = 1 THEN 2 ELSE 0 END"
@@ -46,6 +46,8 @@
     "AND instr(char(10) || ?13 || char(10), char(10) || o.issuer || char(10)) > 0))"
 #define HELD                                                                                    \
     "EXISTS (SELECT 1 FROM sa_links h WHERE h.user_id = {u.id} AND h.issuer = ?11)"
+
+#define APPLICATION "client_id, name, client_secret, grants, scopes, redirect_uris, owner_id, created"
 
 const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
     [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
@@ -123,7 +125,7 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "WHERE t.sid = ?8 AND (" ROTATES " OR v.verdict IN (2, 5))" },
     [SA_OP_SESSION_LIVE] = { "live session", SA_STATEMENT_READS,
         "SELECT s.revoked_at IS NULL AND s.expires > ?3 AND {usable}, "
-        "?2 IS NULL OR s.jti = ?2, s.revoked_at IS NOT NULL "
+        "?2 IS NULL OR (s.jti = ?2 AND s.exp <> 0), s.revoked_at IS NOT NULL "
         "FROM sa_sessions s JOIN {users} AS u ON {u.id} = s.user_id WHERE s.sid = ?1" },
     [SA_OP_REVOKE_SESSION] = { "end of a session", 0,
         "UPDATE sa_sessions SET revoked_at = ?2 WHERE sid = ?1 AND revoked_at IS NULL; "
@@ -132,6 +134,29 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "UPDATE sa_sessions SET revoked_at = ?3 WHERE user_id = ?1 AND revoked_at IS NULL "
         "AND (?2 IS NULL OR sid <> ?2); "
         "SELECT changes()" },
+
+    [SA_OP_END_CLIENT_SESSIONS] = { "end of a client's sessions", SA_STATEMENT_KEYED,
+        "UPDATE sa_sessions SET revoked_at = ?3 WHERE user_id = ?1 AND client_id = ?2 "
+        "AND revoked_at IS NULL" },
+    [SA_OP_END_CLIENT_REFRESH] = { "end of a client's refresh tokens", SA_STATEMENT_KEYED,
+        "UPDATE sa_sessions SET exp = 0 WHERE user_id = ?1 AND client_id = ?2 "
+        "AND revoked_at IS NULL" },
+
+    [SA_OP_APPLICATION] = { "application", SA_STATEMENT_READS,
+        "SELECT " APPLICATION " FROM sa_applications WHERE client_id = ?1" },
+    [SA_OP_CREATE_APPLICATION] = { "new application", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_applications (" APPLICATION ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) "
+        "ON CONFLICT DO NOTHING RETURNING 1" },
+    [SA_OP_LIST_APPLICATIONS] = { "list of applications", SA_STATEMENT_READS,
+        "SELECT " APPLICATION " FROM sa_applications WHERE client_id > ?1 OR ?1 IS NULL "
+        "ORDER BY client_id LIMIT ?2" },
+    [SA_OP_SET_CLIENT_SECRET] = { "new client secret", 0,
+        "UPDATE sa_applications SET client_secret = ?3 WHERE client_id = ?1 "
+        "AND client_secret = COALESCE(?2, client_secret) RETURNING 1" },
+    [SA_OP_DELETE_APPLICATION] = { "end of an application", 0,
+        "SELECT 1 FROM sa_applications WHERE client_id = ?1; "
+        "DELETE FROM sa_applications WHERE client_id = ?1; "
+        "UPDATE sa_sessions SET revoked_at = ?2 WHERE client_id = ?1 AND revoked_at IS NULL" },
 
     [SA_OP_LINKS] = { "links", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
         "SELECT {user}, l.provider, l.issuer, l.subject, l.email, l.linked_at "

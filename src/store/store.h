@@ -76,7 +76,7 @@ typedef struct {                /* a session: one family of refresh tokens */
     const char *sid;            /* UUID */
     const char *user_id;
     const char *jti;            /* of the live refresh token */
-    apr_int64_t iat, exp;       /* of the live refresh token */
+    apr_int64_t iat, exp;       /* of the live refresh token; exp 0 in the row: it was ended */
     apr_int64_t expires;        /* absolute end of the family */
     apr_int64_t auth_time;
     const char *amr;            /* "pwd", "google", … */
@@ -152,6 +152,30 @@ sa_error_t *sa_store_user_by_id(sa_work_t *work, const char *user_id, sa_user_t 
 sa_error_t *sa_store_set_password(sa_work_t *work, const char *user_id, const char *old_hash,
                                   const char *new_hash, int *done);
 
+/* ---- applications: OAuth 2.0 clients ---- */
+typedef struct {
+    const char *client_id;
+    const char *name;
+    const char *secret;         /* as core/secret stores it; NULL = a public client */
+    const char *grants, *scopes, *redirect_uris;        /* space-separated */
+    const char *owner_id;       /* NULL when none */
+    apr_int64_t created;
+} sa_application_t;
+/* *application NULL when there is none. */
+sa_error_t *sa_store_application(sa_work_t *work, const char *client_id,
+                                 sa_application_t **application);
+/* *done 0 when the client_id is in use. */
+sa_error_t *sa_store_create_application(sa_work_t *work, const sa_application_t *application,
+                                        int *done);
+sa_error_t *sa_store_list_applications(sa_work_t *work, const char *after_id, int limit,
+                                       apr_array_header_t **applications /* sa_application_t */);
+/* As sa_store_set_password. */
+sa_error_t *sa_store_set_client_secret(sa_work_t *work, const char *client_id, const char *old_hash,
+                                       const char *new_hash, int *done);
+/* Its codes go and its sessions end with it. */
+sa_error_t *sa_store_delete_application(sa_work_t *work, const char *client_id, apr_int64_t now,
+                                        int *done);
+
 /* ---- refresh tokens ---- */
 typedef enum {
     SA_REFRESH_ROTATED,         /* next's jti is live now (or rotation was not asked for: kept) */
@@ -187,6 +211,14 @@ sa_error_t *sa_store_revoke_session(sa_work_t *work, const char *sid, apr_int64_
 /* Ends all families of a user, except `keep_sid` (NULL = none kept). *n: how many. */
 sa_error_t *sa_store_revoke_user(sa_work_t *work, const char *user_id, const char *keep_sid,
                                  apr_int64_t now, int *n);
+
+typedef enum {
+    SA_END_SESSIONS,            /* access tokens die as well */
+    SA_END_REFRESH_TOKENS
+} sa_end_t;
+/* Ends a user's families, or their refresh tokens only, that `client_id` was given. */
+sa_error_t *sa_store_end_client(sa_work_t *work, const char *user_id, const char *client_id,
+                                sa_end_t what, apr_int64_t now);
 
 /* ---- links of a signed-in user ---- */
 /* sid: the access token's session, checked in the same statement (NULL = a token without one). *user
