@@ -60,7 +60,15 @@ typedef struct sa_call_t {
 
 typedef struct {
     const char *access, *refresh;       /* refresh NULL when none is handed out */
+    const char *scope;          /* of the access token, NULL without a client */
+    const sa_user_t *user;      /* NULL for a client of its own */
 } sa_tokens_t;
+
+/* An application that has proven who it is, and what it may have this time. */
+typedef struct {
+    const char *id;             /* client_id */
+    const char *scope;          /* granted, space-separated, "" when none */
+} sa_client_t;
 
 /* The bearer of a verified access token. */
 typedef struct {
@@ -88,6 +96,8 @@ typedef struct {
     const char *spent_cookie;   /* out: hex8 of the cookie to clear, NULL */
 } sa_attempt_t;
 
+/* In all calls below `client` is NULL in the REST dialect. */
+
 /* ---- login.c ---- */
 sa_error_t *sa_accounts_login(sa_call_t *call, const sa_provider_t *provider,
                               sa_attempt_t *attempt, sa_tokens_t *tokens);
@@ -103,13 +113,44 @@ sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_
 /* ---- tokens.c ---- */
 /* Access token of a header value; SA_E_TOKEN_NOT_VALID. No database. */
 sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer);
-sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *refresh, sa_tokens_t *tokens);
+/* RFC 6749 section 6. scope NULL = as before; no more than before. SA_E_INVALID_GRANT for a
+ * token of another client. */
+sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *refresh, const sa_client_t *client,
+                                const char *scope, sa_tokens_t *tokens);
+/* RFC 6749 section 4.4: an access token of the client itself, without user and session. */
+sa_error_t *sa_accounts_client_token(sa_call_t *call, const sa_client_t *client,
+                                     sa_tokens_t *tokens);
 sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token);
 sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *refresh);
 
 /* ---- password_login.c ---- */
 /* login: e-mail or user name as typed; is_email as the field was called, or -1 for either. */
 sa_error_t *sa_accounts_password_login(sa_call_t *call, const char *login, int is_email,
-                                       const char *password, sa_tokens_t *tokens);
+                                       const char *password, const sa_client_t *client,
+                                       sa_tokens_t *tokens);
+
+/* ---- revocation.c ---- */
+/* Whose tokens may be revoked, or looked into; NULL members: anybody's. */
+typedef struct { const char *client_id, *user_id; } sa_owner_t;
+/* RFC 7009: ends the session of an access or refresh token of `owner`. Of any other token: nothing. */
+sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner);
+/* Ends what the client was given for the bearer; SA_E_TOKEN_NOT_VALID when the bearer's session is over. */
+sa_error_t *sa_accounts_end_client(sa_call_t *call, const sa_bearer_t *bearer,
+                                   const char *client_id, sa_end_t what);
+/* RFC 7662 section 2.2: *answer is {"active":false} alone unless the token is good and owner's. */
+sa_error_t *sa_accounts_introspect(sa_call_t *call, const char *token, const sa_owner_t *owner,
+                                   json_t **answer);
+
+/* ---- clients.c: applications as OAuth 2.0 clients ---- */
+/* RFC 6749 section 2.3: SA_E_INVALID_CLIENT unless the application exists and `secret` is its own (NULL or
+ * "" for a public one). Takes as long for an unknown one. */
+sa_error_t *sa_client_authenticate(sa_call_t *call, const char *client_id, const char *secret,
+                                   sa_application_t **application);
+/* The application as a client that asks for `grant` and `scope` (RFC 6749 section 3.3; NULL: all
+ * it may have). SA_E_UNAUTHORIZED_CLIENT, SA_E_INVALID_SCOPE. */
+sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application,
+                            const char *grant, const char *scope, sa_client_t *client);
+/* What is stored of a secret that was made at random; NULL when there was no memory. */
+const char *sa_client_secret_hash(apr_pool_t *p, const char *secret);
 
 #endif

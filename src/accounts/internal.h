@@ -20,11 +20,28 @@ sa_error_t *sa_state_use(sa_call_t *call, const sa_provider_t *provider, sa_atte
 sa_error_t *sa_spend_once(sa_call_t *call, const unsigned char id[32], apr_int64_t expires,
                           int *first);
 
-/* A new family of refresh tokens that starts now. NULL when no random bytes could be had. */
-sa_session_t *sa_session_new(sa_call_t *call, const char *amr);
+/* A new family of refresh tokens that starts now, a client's unless NULL. NULL when no random bytes
+ * could be had. */
+sa_session_t *sa_session_new(sa_call_t *call, const char *amr, const sa_client_t *client);
 /* Signs the access token and the refresh token of a session. */
 sa_error_t *sa_tokens_issue(sa_call_t *call, const sa_user_t *user, const sa_session_t *session,
                             sa_tokens_t *tokens);
+
+/* The words of `wanted`, each once, when all of them are in `allowed`; else NULL. Both are
+ * space-separated (RFC 6749 section 3.3). */
+const char *sa_scope_within(apr_pool_t *p, const char *wanted, const char *allowed);
+/* The words that are in both. */
+const char *sa_scope_common(apr_pool_t *p, const char *scope, const char *allowed);
+
+typedef enum { SA_TOKEN_ACCESS, SA_TOKEN_REFRESH } sa_token_kind_t;
+/* NULL when the token is one of ours, of this kind, and in time; else why not. No database. */
+const char *sa_token_refused(sa_call_t *call, const char *token, sa_token_kind_t kind,
+                             sa_jwt_t *jwt);
+
+/* Signs the identity in by the rules of CONTRACT, "Login decides". */
+sa_error_t *sa_login_identity(sa_call_t *call, const sa_provider_t *provider,
+                              const sa_identity_t *identity, const sa_client_t *client,
+                              sa_tokens_t *tokens);
 
 /* Fills an event of this call; its id is random. */
 void sa_event_fill(sa_call_t *call, sa_event_t *event, const char *type, const char *provider);
@@ -37,6 +54,7 @@ void sa_events_publish(sa_call_t *call, sa_work_t *work, const sa_event_t *event
 sa_error_t *sa_account_throttle(sa_call_t *call, const char *account);
 
 sa_error_t *sa_open(sa_call_t *call, sa_work_t **work);
+sa_error_t *sa_session_gone(sa_call_t *call);    /* SA_E_TOKEN_NOT_VALID */
 sa_error_t *sa_no_random(sa_call_t *call);
 sa_error_t *sa_no_memory_to_hash(sa_call_t *call);
 

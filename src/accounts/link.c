@@ -6,12 +6,6 @@
 #include <apr_strings.h>
 #include <string.h>
 
-static sa_error_t *session_gone(sa_call_t *call)
-{
-    return sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL,
-                    "access token refused: its session or user is gone");
-}
-
 static sa_error_t *link_failure(sa_call_t *call, const sa_provider_t *provider,
                                 sa_link_verdict_t verdict)
 {
@@ -19,7 +13,7 @@ static sa_error_t *link_failure(sa_call_t *call, const sa_provider_t *provider,
     case SA_LINK_TAKEN:
         return sa_error(call->pool, SA_E_IDENTITY_TAKEN, provider->label, NULL);
     case SA_LINK_NO_USER:
-        return session_gone(call);
+        return sa_session_gone(call);
     case SA_LINK_UNAVAILABLE:
         return sa_error(call->pool, SA_E_ACCOUNT_UNAVAILABLE, NULL, NULL);
     default:
@@ -82,7 +76,7 @@ static sa_error_t *load(sa_call_t *call, const sa_bearer_t *bearer, sa_user_t **
     }
     sa_work_close(work);
     if (!error && !(*user && (*user)->usable)) {
-        error = session_gone(call);
+        error = sa_session_gone(call);
     }
     return error;
 }
@@ -107,7 +101,7 @@ static sa_error_t *unlink_failure(sa_call_t *call, const sa_provider_t *provider
     case SA_UNLINK_LAST:
         return sa_error(call->pool, SA_E_LAST_LOGIN_METHOD, NULL, NULL);
     case SA_UNLINK_NO_USER:
-        return session_gone(call);
+        return sa_session_gone(call);
     default:
         return NULL;
     }

@@ -250,25 +250,30 @@ static int may_be_a_race(const sa_error_t *error)
                      || error->kind == SA_E_IDENTITY_TAKEN);
 }
 
+sa_error_t *sa_login_identity(sa_call_t *call, const sa_provider_t *provider,
+                              const sa_identity_t *identity, const sa_client_t *client,
+                              sa_tokens_t *tokens)
+{
+    login_t login = {
+        .call = call, .provider = provider, .identity = identity,
+        .session = sa_session_new(call, provider->name, client)
+    };
+
+    if (!login.session) {
+        return sa_no_random(call);
+    }
+    sa_error_t *error = sign_in(&login);
+    for (int try = 1; try < SA_TRIES && may_be_a_race(error); try++) {
+        error = sign_in(&login);
+    }
+    return error ? error : sa_tokens_issue(call, login.user, login.session, tokens);
+}
+
 sa_error_t *sa_accounts_login(sa_call_t *call, const sa_provider_t *provider,
                               sa_attempt_t *attempt, sa_tokens_t *tokens)
 {
     sa_identity_t *identity;
     sa_error_t *error = sa_prove(call, provider, attempt, NULL, &identity);
 
-    if (error) {
-        return error;
-    }
-    sa_session_t *session = sa_session_new(call, provider->name);
-    if (!session) {
-        return sa_no_random(call);
-    }
-    login_t login = {
-        .call = call, .provider = provider, .identity = identity, .session = session
-    };
-    error = sign_in(&login);
-    for (int try = 1; try < SA_TRIES && may_be_a_race(error); try++) {
-        error = sign_in(&login);
-    }
-    return error ? error : sa_tokens_issue(call, login.user, session, tokens);
+    return error ? error : sa_login_identity(call, provider, identity, NULL, tokens);
 }

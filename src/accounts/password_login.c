@@ -104,7 +104,7 @@ static sa_error_t *bad_credentials(sa_call_t *call, const sa_user_t *user)
 
 /* first: this attempt counts. */
 static sa_error_t *attempt(sa_call_t *call, const credentials_t *given, int first,
-                           sa_tokens_t *tokens)
+                           const sa_client_t *client, sa_tokens_t *tokens)
 {
     sa_user_t *user = NULL;
     const char *new_hash = NULL;
@@ -128,7 +128,7 @@ static sa_error_t *attempt(sa_call_t *call, const credentials_t *given, int firs
     if (verdict == SA_PASSWORD_MATCH_REHASH) {
         new_hash = sa_password_hash(call->pool, given->password, len);
     }
-    sa_session_t *session = sa_session_new(call, "pwd");
+    sa_session_t *session = sa_session_new(call, "pwd", client);
     if (!session) {
         return sa_no_random(call);
     }
@@ -137,16 +137,17 @@ static sa_error_t *attempt(sa_call_t *call, const credentials_t *given, int firs
 }
 
 sa_error_t *sa_accounts_password_login(sa_call_t *call, const char *login, int is_email,
-                                       const char *password, sa_tokens_t *tokens)
+                                       const char *password, const sa_client_t *client,
+                                       sa_tokens_t *tokens)
 {
     const credentials_t given = {
         .login = login, .email = sa_email_canonical(call->pool, login), .is_email = is_email,
         .password = password
     };
 
-    sa_error_t *error = attempt(call, &given, 1, tokens);
+    sa_error_t *error = attempt(call, &given, 1, client, tokens);
     for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {
-        error = attempt(call, &given, 0, tokens);
+        error = attempt(call, &given, 0, client, tokens);
     }
     return error;
 }

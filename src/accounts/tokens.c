@@ -9,7 +9,7 @@
 #define ACCESS_TYP "at+jwt"     /* RFC 9068 section 2.1 */
 #define REFRESH_TYP "rt+jwt"
 
-sa_session_t *sa_session_new(sa_call_t *call, const char *amr)
+sa_session_t *sa_session_new(sa_call_t *call, const char *amr, const sa_client_t *client)
 {
     const sa_settings_t *settings = call->settings;
     sa_session_t *session = apr_pcalloc(call->pool, sizeof(*session));
@@ -24,6 +24,8 @@ sa_session_t *sa_session_new(sa_call_t *call, const char *amr)
     }
     session->amr = amr;
     session->mount = settings->mount;
+    session->client_id = client ? client->id : NULL;
+    session->scope = client ? client->scope : NULL;
     return session->sid && session->jti ? session : NULL;
 }
 
@@ -64,6 +66,13 @@ static const char *sign_access(sa_call_t *call, const sa_user_t *user,
                                   call->now + call->settings->access_lifetime)) : NULL;
 }
 
+static const char *sign_refresh(sa_call_t *call, const sa_user_t *user,
+                                const sa_session_t *session)
+{
+    return sign(call, REFRESH_TYP, claims_make(call, user, session, "refresh", session->jti,
+                                               session->iat, session->exp));
+}
+
 static sa_error_t *not_signed(sa_call_t *call)
 {
     return sa_error(call->pool, SA_E_UNAVAILABLE, NULL, "a token could not be signed");
@@ -72,11 +81,29 @@ static sa_error_t *not_signed(sa_call_t *call)
 sa_error_t *sa_tokens_issue(sa_call_t *call, const sa_user_t *user, const sa_session_t *session,
                             sa_tokens_t *tokens)
 {
-    tokens->access = sign_access(call, user, session);
-    tokens->refresh = sign(call, REFRESH_TYP,
-                           claims_make(call, user, session, "refresh", session->jti,
-                                       session->iat, session->exp));
+    *tokens = (sa_tokens_t) {
+        .access = sign_access(call, user, session), .refresh = sign_refresh(call, user, session),
+        .scope = session->scope, .user = user,
+    };
     return tokens->access && tokens->refresh ? NULL : not_signed(call);
+}
+
+sa_error_t *sa_accounts_client_token(sa_call_t *call, const sa_client_t *client,
+                                     sa_tokens_t *tokens)
+{
+    const sa_settings_t *settings = call->settings;
+    const char *jti = sa_random_hex(call->pool, 16);
+
+    if (!jti) {
+        return sa_no_random(call);
+    }
+    const json_t *claims = sa_json_own(call->pool, json_pack(
+        "{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s}",
+        "token_type", "access", "exp", (json_int_t) (call->now + settings->access_lifetime),
+        "iat", (json_int_t) call->now, "jti", jti, "iss", settings->issuer, "sub", client->id,
+        "aud", settings->audience, "client_id", client->id, "scope", client->scope));
+    *tokens = (sa_tokens_t) { .access = sign(call, ACCESS_TYP, claims), .scope = client->scope };
+    return tokens->access ? NULL : not_signed(call);
 }
 
 /* NULL when `token` is one of ours, of this type, and in time; else why not. */
@@ -92,6 +119,13 @@ static const char *check(sa_call_t *call, const char *token, const char *type, c
     }
     return sa_jwt_check_access(jwt, settings->issuer, settings->audience, type, typ, require_typ,
                                call->now, settings->leeway);
+}
+
+const char *sa_token_refused(sa_call_t *call, const char *token, sa_token_kind_t kind,
+                             sa_jwt_t *jwt)
+{
+    return kind == SA_TOKEN_ACCESS ? check(call, token, "access", ACCESS_TYP, 1, jwt)
+                                   : check(call, token, "refresh", REFRESH_TYP, 1, jwt);
 }
 
 /* An access token that SimpleJWT signed with our HS256 key: no sid, typ JWT, iss and aud only
@@ -129,7 +163,7 @@ static const char *simplejwt_user(apr_pool_t *p, const json_t *claims)
 
 sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer)
 {
-    const char *why = check(call, token, "access", ACCESS_TYP, 1, &bearer->jwt);
+    const char *why = sa_token_refused(call, token, SA_TOKEN_ACCESS, &bearer->jwt);
 
     if (!why) {
         bearer->user_id = sa_json_string(bearer->jwt.claims, "sub");
@@ -152,17 +186,27 @@ static sa_error_t *not_valid(sa_call_t *call, const char *why)
     return sa_error(call->pool, SA_E_REFRESH_NOT_VALID, NULL, "token refused: %s", why);
 }
 
-/* A refresh token of the REST dialect: ours, in time, not bound to an application. */
-static sa_error_t *check_refresh(sa_call_t *call, const char *token, sa_jwt_t *jwt,
-                                 const char **sid, const char **jti)
+/* NULL when the claims are of a token that was given to this client, or to none. */
+static const char *other_owner(const json_t *claims, const sa_client_t *client)
 {
-    const char *why = check(call, token, "refresh", REFRESH_TYP, 1, jwt);
+    const char *owner = sa_json_string(claims, "client_id");
+
+    if (!client) {
+        return owner ? "it belongs to an application" : NULL;
+    }
+    return owner && !strcmp(owner, client->id) ? NULL : "it belongs to another client, or to none";
+}
+
+/* A refresh token of this client (NULL: of the REST dialect): ours, and in time. */
+static sa_error_t *check_refresh(sa_call_t *call, const char *token, const sa_client_t *client,
+                                 sa_jwt_t *jwt, const char **sid, const char **jti)
+{
+    const char *why = sa_token_refused(call, token, SA_TOKEN_REFRESH, jwt);
 
     if (!why) {
         *sid = sa_json_string(jwt->claims, "sid");
         *jti = sa_json_string(jwt->claims, "jti");
-        why = !*sid ? "no sid"
-              : json_object_get(jwt->claims, "client_id") ? "it belongs to an application" : NULL;
+        why = *sid ? other_owner(jwt->claims, client) : "no sid";
     }
     return why ? not_valid(call, why) : NULL;
 }
@@ -207,7 +251,33 @@ static sa_error_t *rotate(sa_call_t *call, sa_refresh_t *refresh, sa_session_t *
     return error;
 }
 
-sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, sa_tokens_t *tokens)
+static sa_error_t *rotate_or_retry(sa_call_t *call, sa_refresh_t *refresh, sa_session_t **session,
+                                   sa_user_t **user)
+{
+    sa_error_t *error = rotate(call, refresh, session, user);
+
+    for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {
+        error = rotate(call, refresh, session, user);
+    }
+    return error;
+}
+
+/* What the access token of a refresh may say: no more than the refresh token did, and than the client
+ * may have by now. */
+static sa_error_t *refresh_scope(sa_call_t *call, const sa_client_t *client, const json_t *claims,
+                                 const char *wanted, const char **scope)
+{
+    const char *had = sa_json_string(claims, "scope");
+
+    *scope = client ? sa_scope_common(call->pool, had ? had : "", client->scope) : NULL;
+    if (client && wanted) {
+        *scope = sa_scope_within(call->pool, wanted, *scope);
+    }
+    return *scope || !client ? NULL : sa_error(call->pool, SA_E_INVALID_SCOPE, NULL, NULL);
+}
+
+sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, const sa_client_t *client,
+                                const char *wanted_scope, sa_tokens_t *tokens)
 {
     const sa_settings_t *settings = call->settings;
     sa_refresh_t refresh = {
@@ -220,28 +290,29 @@ sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, sa_tokens_t 
     };
     sa_session_t *session = NULL;
     sa_user_t *user = NULL;
+    const char *scope = NULL;
     sa_jwt_t jwt;
 
-    sa_error_t *error = check_refresh(call, token, &jwt, &refresh.sid, &refresh.jti);
+    sa_error_t *error = check_refresh(call, token, client, &jwt, &refresh.sid, &refresh.jti);
+    if (!error) {
+        error = refresh_scope(call, client, jwt.claims, wanted_scope, &scope);
+    }
     if (!error && !refresh.next_jti) {
         error = sa_no_random(call);
     }
-    for (int try = 0; !error && try < SA_TRIES; try++) {
-        error = rotate(call, &refresh, &session, &user);
-        if (!error || error->kind != SA_E_CONFLICT) {
-            break;
-        }
-        error = try + 1 < SA_TRIES ? NULL : error;
+    if (!error) {
+        error = rotate_or_retry(call, &refresh, &session, &user);
     }
     if (error) {
         return error;
     }
-    if (settings->rotate) {
-        return sa_tokens_issue(call, user, session, tokens);
-    }
-    tokens->access = sign_access(call, user, session);
-    tokens->refresh = NULL;
-    return tokens->access ? NULL : not_signed(call);
+    sa_session_t narrowed = *session;
+    narrowed.scope = scope;
+    *tokens = (sa_tokens_t) {
+        .access = sign_access(call, user, &narrowed), .scope = scope, .user = user,
+        .refresh = settings->rotate ? sign_refresh(call, user, session) : client ? token : NULL,
+    };
+    return tokens->access && (tokens->refresh || !settings->rotate) ? NULL : not_signed(call);
 }
 
 /* Whether the session behind a good token lives; jti NULL for access tokens. */
@@ -271,7 +342,7 @@ sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token)
     if (!sa_accounts_bearer(call, token, &bearer)) {
         return bearer.sid ? session_alive(call, bearer.sid, NULL) : NULL;
     }
-    sa_error_t *error = check_refresh(call, token, &jwt, &sid, &jti);
+    sa_error_t *error = check_refresh(call, token, NULL, &jwt, &sid, &jti);
     if (error) {
         return error;
     }
@@ -285,7 +356,7 @@ sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *token)
     sa_work_t *work;
     int found, was_live;
 
-    sa_error_t *error = check_refresh(call, token, &jwt, &sid, &jti);
+    sa_error_t *error = check_refresh(call, token, NULL, &jwt, &sid, &jti);
     if (!error) {
         error = session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
     }

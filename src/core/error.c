@@ -64,6 +64,18 @@ static const shape_t shapes[] = {
     [SA_E_NOT_FOUND] = { "not_found", 404, "detail", "Not found." },
     [SA_E_FORBIDDEN] = { "forbidden", 403, "detail",
                          "You do not have permission to perform this action." },
+    [SA_E_INVALID_REQUEST] = { "invalid_request", 400, "detail", "The request is malformed." },
+    [SA_E_INVALID_CLIENT] = { "invalid_client", 401, "detail", "Client authentication failed." },
+    [SA_E_INVALID_GRANT] = { "invalid_grant", 400, "detail",
+                             "The grant is invalid, expired, revoked or was issued to another "
+                             "client." },
+    [SA_E_UNAUTHORIZED_CLIENT] = { "unauthorized_client", 400, "detail",
+                                   "The client may not use this grant type." },
+    [SA_E_UNSUPPORTED_GRANT_TYPE] = { "unsupported_grant_type", 400, "detail",
+                                      "The grant type is not supported." },
+    [SA_E_INVALID_SCOPE] = { "invalid_scope", 400, "detail",
+                             "The requested scope is invalid, unknown or exceeds what may be "
+                             "granted." },
     [SA_E_CONFLICT] = { "unavailable", 503, "detail",
                         "Service temporarily unavailable, try again later." },
 };

@@ -44,6 +44,12 @@ typedef enum {
     SA_E_BUSY,
     SA_E_NOT_FOUND,
     SA_E_FORBIDDEN,
+    SA_E_INVALID_REQUEST,       /* RFC 6749 section 5.2, from here … */
+    SA_E_INVALID_CLIENT,
+    SA_E_INVALID_GRANT,
+    SA_E_UNAUTHORIZED_CLIENT,
+    SA_E_UNSUPPORTED_GRANT_TYPE,
+    SA_E_INVALID_SCOPE,         /* … to here */
     SA_E_CONFLICT               /* internal: a concurrent change won; the caller looks again */
 } sa_error_kind_t;
 

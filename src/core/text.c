@@ -276,3 +276,15 @@ char *sa_log_safe(apr_pool_t *p, const char *text, apr_size_t max)
     out[len] = '\0';
     return out;
 }
+
+int sa_words_have(const char *words, const char *word, apr_size_t len)
+{
+    while (len && *words) {
+        apr_size_t n = strcspn(words, " ");
+        if (n == len && !memcmp(words, word, len)) {
+            return 1;
+        }
+        words += n + strspn(words + n, " ");
+    }
+    return 0;
+}

@@ -30,6 +30,9 @@ char *sa_clean_name(apr_pool_t *p, const char *name, apr_size_t max);
 /* Bytes of the first `max` characters of valid UTF-8; less when it has fewer. */
 apr_size_t sa_utf8_prefix(const char *text, int max);
 
+/* 1 when the space-separated list has the word of len bytes. */
+int sa_words_have(const char *words, const char *word, apr_size_t len);
+
 /* For log lines: control characters, non-ASCII and '"' '\\' as \xHH, cut to max bytes. In p. */
 char *sa_log_safe(apr_pool_t *p, const char *text, apr_size_t max);
 

@@ -11,9 +11,11 @@ typedef struct sa_request_t {
     const sa_mount_t *mount;
     const struct sa_route_t *route;
     const sa_provider_t *provider;      /* of routes that name one */
+    const char *id;             /* of routes that have one, never "" */
     sa_call_t call;
     const char *origin;         /* Origin header, NULL when none */
     int origin_listed;          /* and SocialAuthAllowOrigin has it */
+    int oauth;                  /* refusals are in the words of RFC 6749 section 5.2 */
     json_t *body;               /* an object, for routes that take one */
     sa_bearer_t bearer;         /* user_id NULL = anonymous */
 } sa_request_t;

@@ -100,6 +100,53 @@ static json_t *error_body(const sa_error_t *error)
     return body;
 }
 
+/* RFC 6749 section 5.2: the word for a failure, NULL where that RFC has none. */
+static const char *oauth_word(const sa_error_t *error)
+{
+    if (error->fields) {
+        return "invalid_request";
+    }
+    switch (error->kind) {
+    case SA_E_PARSE_ERROR: case SA_E_UNSUPPORTED_MEDIA_TYPE:
+        return "invalid_request";
+    case SA_E_BAD_CREDENTIALS: case SA_E_REFRESH_NOT_VALID: case SA_E_TOKEN_BLACKLISTED:
+    case SA_E_PROVIDER_REJECTED: case SA_E_ID_TOKEN_INVALID: case SA_E_EMAIL_MISSING:
+    case SA_E_EMAIL_UNVERIFIED: case SA_E_ACCOUNT_EXISTS: case SA_E_IDENTITY_TAKEN:
+    case SA_E_ACCOUNT_UNAVAILABLE:
+        return "invalid_grant";
+    case SA_E_INVALID_REQUEST: case SA_E_INVALID_CLIENT: case SA_E_INVALID_GRANT:
+    case SA_E_UNAUTHORIZED_CLIENT: case SA_E_UNSUPPORTED_GRANT_TYPE: case SA_E_INVALID_SCOPE:
+        return error->word;
+    default:
+        return NULL;
+    }
+}
+
+/* The characters that RFC 6749 section 5.2 allows in error_description. */
+static const char *oauth_description(apr_pool_t *p, const sa_error_t *error)
+{
+    const sa_field_error_t *field = error->fields
+        ? &APR_ARRAY_IDX(error->fields, 0, sa_field_error_t) : NULL;
+    char *text = field ? apr_pstrcat(p, field->name, ": ", field->text, NULL)
+                       : apr_pstrdup(p, error->text);
+
+    for (char *c = text; *c; c++) {
+        *c = *c == '"' ? '\'' : *c < 0x20 || *c > 0x7e || *c == '\\' ? '?' : *c;
+    }
+    return text;
+}
+
+static int answer_oauth_error(sa_request_t *req, const sa_error_t *error, const char *word)
+{
+    apr_pool_t *p = req->r->pool;
+
+    return sa_answer_json(req, error->kind == SA_E_INVALID_CLIENT ? HTTP_UNAUTHORIZED
+                                                                  : HTTP_BAD_REQUEST,
+                          sa_json_own(p, json_pack("{s:s, s:s}", "error", word,
+                                                   "error_description",
+                                                   oauth_description(p, error))));
+}
+
 static int log_level(const sa_error_t *error)
 {
     switch (error->status) {
@@ -112,6 +159,10 @@ static int log_level(const sa_error_t *error)
 
 static void challenge(sa_request_t *req, const sa_error_t *error)
 {
+    if (error->kind == SA_E_INVALID_CLIENT) {
+        apr_table_setn(req->r->err_headers_out, "WWW-Authenticate", "Basic realm=\"api\"");
+        return;
+    }
     int bad_token = error->kind == SA_E_TOKEN_NOT_VALID || error->kind == SA_E_REFRESH_NOT_VALID
                     || error->kind == SA_E_TOKEN_BLACKLISTED;
 
@@ -137,15 +188,19 @@ static void log_refusal(const sa_request_t *req, const sa_error_t *error)
 int sa_answer_error(sa_request_t *req, const sa_error_t *error)
 {
     request_rec *r = req->r;
+    const char *word = req->oauth ? oauth_word(error) : NULL;
 
     log_refusal(req, error);
-    if (error->status == HTTP_UNAUTHORIZED) {
+    if (error->status == HTTP_UNAUTHORIZED && (!word || error->kind == SA_E_INVALID_CLIENT)) {
         challenge(req, error);
     }
     if (error->retry_after) {
         apr_table_setn(r->headers_out, "Retry-After", apr_itoa(r->pool, error->retry_after));
     }
-    apr_table_setn(r->notes, "social-auth-error", error->word);
+    apr_table_setn(r->notes, "social-auth-error", word ? word : error->word);
     give_up_body(req);
+    if (word) {
+        return answer_oauth_error(req, error, word);
+    }
     return sa_answer_json(req, error->status, sa_json_own(r->pool, error_body(error)));
 }

@@ -192,33 +192,18 @@ int sa_rest_linked_accounts(sa_request_t *req)
 
 /* ---- tokens ---- */
 
-/* The RFC 6749 word for a request of the OAuth2 dialect, NULL when it is none. */
-static const char *oauth_problem(const sa_request_t *req)
-{
-    const char *authorization = apr_table_get(req->r->headers_in, "Authorization");
-
-    if (json_object_get(req->body, "grant_type")) {
-        return "unsupported_grant_type";
-    }
-    return json_object_get(req->body, "client_id") || json_object_get(req->body, "client_secret")
-           || (authorization && !ap_cstr_casecmpn(authorization, "Basic ", 6))
-           ? "invalid_request" : NULL;
-}
-
 /* SimpleJWT's pair: "username" or "email", and "password". */
 int sa_rest_token(sa_request_t *req)
 {
-    const char *problem = oauth_problem(req);
-    sa_error_t *error = NULL;
+    const sa_settings_t *settings = &req->mount->settings;
     sa_tokens_t tokens;
     int is_email = json_object_get(req->body, "email") != NULL;
+    sa_error_t *error = settings->password_login
+        ? sa_throttle(req, "password", &settings->password_throttle)
+        : sa_error(req->r->pool, SA_E_NOT_FOUND, NULL, NULL);
 
-    if (problem) {
-        return sa_answer_json(req, HTTP_BAD_REQUEST,
-                              sa_json_own(req->r->pool, json_pack("{s:s}", "error", problem)));
-    }
-    if (!req->mount->settings.password_login) {
-        return sa_answer_error(req, sa_error(req->r->pool, SA_E_NOT_FOUND, NULL, NULL));
+    if (error) {
+        return sa_answer_error(req, error);
     }
     const char *login = sa_field(req, is_email ? "email" : "username", SA_FIELD_REQUIRED, &error);
     const char *password = sa_field(req, "password", SA_FIELD_REQUIRED, &error);
@@ -227,7 +212,7 @@ int sa_rest_token(sa_request_t *req)
                        "Ensure this field has no more than 4096 characters.");
     }
     if (!error) {
-        error = sa_accounts_password_login(&req->call, login, is_email, password, &tokens);
+        error = sa_accounts_password_login(&req->call, login, is_email, password, NULL, &tokens);
     }
     return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
 }
@@ -239,7 +224,7 @@ int sa_rest_token_refresh(sa_request_t *req)
     const char *refresh = sa_field(req, "refresh", SA_FIELD_REQUIRED, &error);
 
     if (!error) {
-        error = sa_accounts_refresh(&req->call, refresh, &tokens);
+        error = sa_accounts_refresh(&req->call, refresh, NULL, NULL, &tokens);
     }
     return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
 }

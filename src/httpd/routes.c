@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #include "core/text.h"
+#include "httpd/oauth2.h"
 #include "httpd/rest.h"
 
 const sa_route_t sa_routes[] = {
@@ -16,11 +17,19 @@ const sa_route_t sa_routes[] = {
     { "unlink", M_POST, SA_ROUTE_PROVIDER | SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_SOCIAL,
       sa_rest_unlink },
     { "linked-accounts", M_GET, SA_ROUTE_BEARER, sa_rest_linked_accounts },
-    { "token", M_POST, SA_ROUTE_BODY | SA_ROUTE_PASSWORD, sa_rest_token },
+    { "token", M_POST, SA_ROUTE_BODY, sa_oauth2_token },
     { "token/refresh", M_POST, SA_ROUTE_BODY, sa_rest_token_refresh },
     { "token/verify", M_POST, SA_ROUTE_BODY, sa_rest_token_verify },
     { "token/blacklist", M_POST, SA_ROUTE_BODY, sa_rest_token_blacklist },
+    { "revoke-token", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER_OPTIONAL | SA_ROUTE_OAUTH,
+      sa_oauth2_revoke },
+    { "invalidate-sessions", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER,
+      sa_oauth2_invalidate_sessions },
+    { "invalidate-refresh-tokens", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER,
+      sa_oauth2_invalidate_refresh_tokens },
+    { "introspect", M_POST, SA_ROUTE_BODY | SA_ROUTE_OAUTH, sa_oauth2_introspect },
     { ".well-known/jwks.json", M_GET, 0, sa_rest_jwks },
+    { ".well-known/oauth-authorization-server", M_GET, 0, sa_oauth2_metadata },
     { NULL, 0, 0, NULL }
 };
 
@@ -44,25 +53,22 @@ static const char *without_slash(apr_pool_t *p, const char *path)
     return len && path[len - 1] == '/' ? apr_pstrmemdup(p, path, len - 1) : path;
 }
 
+/* The first line of a path. */
 static const sa_route_t *route_of(const char *path, int flags)
 {
     for (const sa_route_t *route = sa_routes; route->path; route++) {
-        if ((route->flags & SA_ROUTE_PROVIDER) == flags && !strcmp(route->path, path)) {
+        if ((route->flags & (SA_ROUTE_PROVIDER | SA_ROUTE_ID)) == flags
+            && !strcmp(route->path, path)) {
             return route;
         }
     }
     return NULL;
 }
 
-/* Finds route and provider for the path below the mount; 0 when there is nothing. */
-static int find(sa_request_t *req, const char *path)
+static int find_provider_route(sa_request_t *req, const char *path, const char *slash)
 {
-    req->route = route_of(path, 0);
-    if (req->route) {
-        return 1;
-    }
-    const char *slash = ap_strchr_c(path, '/');
-    if (!slash || !(req->route = route_of(slash + 1, SA_ROUTE_PROVIDER))) {
+    req->route = route_of(slash + 1, SA_ROUTE_PROVIDER);
+    if (!req->route) {
         return 0;
     }
     req->provider = provider_named(&req->mount->settings,
@@ -70,26 +76,74 @@ static int find(sa_request_t *req, const char *path)
     return req->provider != NULL;
 }
 
-static const char *allow(const sa_route_t *route)
+static int find_id_route(sa_request_t *req, const char *path, const char *slash)
 {
-    return route->method == M_GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    req->route = route_of(apr_pstrmemdup(req->r->pool, path, slash - path), SA_ROUTE_ID);
+    req->id = slash + 1;
+    return req->route && *req->id && !ap_strchr_c(req->id, '/');
+}
+
+/* Finds route and provider or id for the path below the mount; 0 when there is nothing. */
+static int find(sa_request_t *req, const char *path)
+{
+    req->route = route_of(path, 0);
+    if (req->route) {
+        return 1;
+    }
+    const char *slash = ap_strchr_c(path, '/');
+    return slash && (find_provider_route(req, path, slash) || find_id_route(req, path, slash));
+}
+
+/* The next line of the same path, NULL after the last. */
+static const sa_route_t *next_of(const sa_route_t *route)
+{
+    const sa_route_t *next = route + 1;
+
+    return next->path && !strcmp(next->path, route->path)
+           && !((next->flags ^ route->flags) & (SA_ROUTE_PROVIDER | SA_ROUTE_ID)) ? next : NULL;
+}
+
+static const char *methods(apr_pool_t *p, const sa_route_t *route)
+{
+    const char *out = "";
+
+    for (; route; route = next_of(route)) {
+        const char *name = route->method == M_GET ? "GET, HEAD"
+                                                  : ap_method_name_of(p, route->method);
+        out = apr_pstrcat(p, out, *out ? ", " : "", name, NULL);
+    }
+    return out;
+}
+
+static void allow(sa_request_t *req)
+{
+    apr_table_setn(req->r->headers_out, "Allow",
+                   apr_pstrcat(req->r->pool, methods(req->r->pool, req->route), ", OPTIONS", NULL));
 }
 
 static int options(sa_request_t *req)
 {
-    apr_table_setn(req->r->headers_out, "Allow", allow(req->route));
-    sa_cors_preflight(req, req->route->method == M_GET ? "GET, HEAD" : "POST");
+    allow(req);
+    sa_cors_preflight(req, methods(req->r->pool, req->route));
     return sa_answer_empty(req, HTTP_NO_CONTENT);
 }
 
 static int wrong_method(sa_request_t *req)
 {
-    apr_table_setn(req->r->headers_out, "Allow", allow(req->route));
+    allow(req);
     /* Its bytes are the client's: HttpProtocolOptions Unsafe takes any. */
     const char *method = req->r->method;
     return sa_answer_error(req, sa_error(req->r->pool, SA_E_METHOD_NOT_ALLOWED,
                                          sa_utf8_valid(method, strlen(method)) ? method : "",
                                          NULL));
+}
+
+static const sa_route_t *with_method(const sa_route_t *route, int method)
+{
+    while (route && route->method != method) {
+        route = next_of(route);
+    }
+    return route;
 }
 
 /* Who asks, and how often: in the order of Django REST Framework, before the body is read. */
@@ -140,5 +194,11 @@ int sa_handle(request_rec *r)
     if (r->method_number == M_OPTIONS) {
         return options(&req);
     }
-    return r->method_number == req.route->method ? run(&req) : wrong_method(&req);
+    const sa_route_t *route = with_method(req.route, r->method_number);
+    if (!route) {
+        return wrong_method(&req);
+    }
+    req.route = route;
+    req.oauth = route->flags & SA_ROUTE_OAUTH;
+    return run(&req);
 }

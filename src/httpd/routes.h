@@ -11,12 +11,15 @@ typedef enum {
     SA_ROUTE_BEARER = 4,        /* needs an access token */
     SA_ROUTE_BEARER_OPTIONAL = 8,       /* takes one into account: a bad one is refused */
     SA_ROUTE_SOCIAL = 16,       /* counts as a social request for the throttle */
-    SA_ROUTE_PASSWORD = 32      /* counts as a password login */
+    SA_ROUTE_PASSWORD = 32,     /* counts as a password login */
+    SA_ROUTE_ID = 64,           /* the path is <path>/{id}: req->id */
+    SA_ROUTE_OAUTH = 128        /* refuses in the words of RFC 6749 section 5.2 */
 } sa_route_flags_t;
 
+/* A path with several methods has a line for each, one after the other. */
 typedef struct sa_route_t {
     const char *path;
-    int method;                 /* M_GET or M_POST */
+    int method;                 /* M_GET, M_POST, M_PATCH or M_DELETE */
     int flags;
     int (*handle)(sa_request_t *req);
 } sa_route_t;

@@ -1,0 +1,142 @@
+#include "accounts/internal.h"
+
+#include "core/json.h"
+#include "core/text.h"
+#include <string.h>
+
+static int owns(const sa_owner_t *owner, const json_t *claims)
+{
+    const char *client = sa_json_string(claims, "client_id");
+    const char *user = sa_json_string(claims, "sub");
+
+    return (!owner->client_id || (client && !strcmp(client, owner->client_id)))
+           && (!owner->user_id || (user && !strcmp(user, owner->user_id)));
+}
+
+/* The claims of a token of either kind that is good by itself and the owner's, NULL of another. */
+static const json_t *claims_of(sa_call_t *call, const char *token, const sa_owner_t *owner)
+{
+    sa_jwt_t jwt;
+
+    if (sa_token_refused(call, token, SA_TOKEN_ACCESS, &jwt)
+        && sa_token_refused(call, token, SA_TOKEN_REFRESH, &jwt)) {
+        return NULL;
+    }
+    return owns(owner, jwt.claims) ? jwt.claims : NULL;
+}
+
+sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner)
+{
+    const json_t *claims = claims_of(call, token, owner);
+    const char *sid = claims ? sa_json_string(claims, "sid") : NULL;
+    int found, was_live;
+    sa_work_t *work;
+
+    if (!sid) {
+        return NULL;
+    }
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_revoke_session(work, sid, call->now, &found, &was_live);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+sa_error_t *sa_session_gone(sa_call_t *call)
+{
+    return sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL,
+                    "access token refused: its session or user is gone");
+}
+
+/* 1 in *live when the bearer's session, if it has one, is not over. */
+static sa_error_t *is_live(sa_work_t *work, const char *sid, const char *jti, apr_int64_t now,
+                           int *live)
+{
+    int revoked;
+
+    *live = 1;
+    return sid ? sa_store_session_live(work, sid, jti, now, live, &revoked) : NULL;
+}
+
+sa_error_t *sa_accounts_end_client(sa_call_t *call, const sa_bearer_t *bearer,
+                                   const char *client_id, sa_end_t what)
+{
+    int live;
+    sa_work_t *work;
+
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = is_live(work, bearer->sid, NULL, call->now, &live);
+    }
+    if (!error && !live) {
+        error = sa_session_gone(call);
+    }
+    if (!error) {
+        error = sa_store_end_client(work, bearer->user_id, client_id, what, call->now);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+/* ---- introspection ---- */
+
+/* A refresh token lives as long as it is its session's newest. */
+static const char *leaf(const json_t *claims)
+{
+    const char *type = sa_json_string(claims, "token_type");
+    return type && !strcmp(type, "refresh") ? sa_json_string(claims, "jti") : NULL;
+}
+
+static sa_error_t *look_up(sa_call_t *call, const json_t *claims, int *live, sa_user_t **user)
+{
+    const char *sid = sa_json_string(claims, "sid");
+    sa_work_t *work;
+
+    *user = NULL;
+    *live = 1;
+    if (!sid) {
+        return NULL;            /* a client's own token */
+    }
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = is_live(work, sid, leaf(claims), call->now, live);
+    }
+    if (!error && *live) {
+        error = sa_store_user_by_id(work, sa_json_string(claims, "sub"), user);
+    }
+    sa_work_close(work);
+    return error;
+}
+
+static json_t *describe(const json_t *claims, const sa_user_t *user)
+{
+    static const char *const copied[] = {
+        "scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti"
+    };
+    const char *name = user ? user->username : NULL;
+    json_t *answer = json_pack("{s:b, s:s*, s:s*}", "active", 1,
+                               "token_type", leaf(claims) ? NULL : "Bearer",
+                               "username", name && sa_utf8_valid(name, strlen(name)) ? name : NULL);
+
+    for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
+        json_t *value = json_object_get(claims, copied[i]);
+        if (value) {
+            json_object_set(answer, copied[i], value);
+        }
+    }
+    return answer;
+}
+
+sa_error_t *sa_accounts_introspect(sa_call_t *call, const char *token, const sa_owner_t *owner,
+                                   json_t **answer)
+{
+    const json_t *claims = claims_of(call, token, owner);
+    sa_user_t *user = NULL;
+    int live = 0;
+
+    sa_error_t *error = claims ? look_up(call, claims, &live, &user) : NULL;
+    *answer = sa_json_own(call->pool, live ? describe(claims, user)
+                                           : json_pack("{s:b}", "active", 0));
+    return error;
+}

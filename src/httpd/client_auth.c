@@ -1,0 +1,104 @@
+/* RFC 6749 section 2.3.1: a client's id and secret, by HTTP Basic or in the body. */
+#include "httpd/oauth2.h"
+
+#include <http_protocol.h>
+#include <apr_encode.h>
+#include <apr_strings.h>
+
+#include "core/text.h"
+
+typedef struct {
+    const char *id, *secret;    /* NULL = not given */
+} credentials_t;
+
+static const char *basic_header(const sa_request_t *req)
+{
+    const char *header = apr_table_get(req->r->headers_in, "Authorization");
+
+    return header && !ap_cstr_casecmpn(header, "Basic ", 6) ? header + 6 : NULL;
+}
+
+int sa_oauth2_names_client(const sa_request_t *req)
+{
+    return json_object_get(req->body, "client_id") || json_object_get(req->body, "client_secret")
+           || basic_header(req);
+}
+
+static sa_error_t *invalid_request(sa_request_t *req, const char *text)
+{
+    sa_error_t *error = sa_error(req->r->pool, SA_E_INVALID_REQUEST, NULL, NULL);
+
+    error->text = text;
+    return error;
+}
+
+/* One half of the pair, form-encoded; NULL when it is not. */
+static char *decode_part(char *part)
+{
+    return ap_unescape_urlencoded(part) == OK && sa_utf8_valid(part, strlen(part)) ? part : NULL;
+}
+
+static sa_error_t *decode_basic(sa_request_t *req, const char *encoded, credentials_t *given)
+{
+    apr_pool_t *p = req->r->pool;
+    apr_size_t len = 0;
+    const char *text = apr_pdecode_base64(p, encoded, APR_ENCODE_STRING, APR_ENCODE_NONE, &len);
+    char *pair = text && strlen(text) == len ? apr_pstrdup(p, text) : NULL;
+    char *colon = pair ? strchr(pair, ':') : NULL;
+
+    if (colon) {
+        *colon = '\0';
+        given->id = decode_part(pair);
+        given->secret = decode_part(colon + 1);
+    }
+    return given->id && given->secret
+           ? NULL : sa_error(p, SA_E_INVALID_CLIENT, NULL, "malformed Authorization header");
+}
+
+/* A field of the body; "" counts as not sent: front ends send client_secret= for public clients. */
+static const char *field(sa_request_t *req, const char *name, sa_error_t **error)
+{
+    const json_t *value = json_object_get(req->body, name);
+
+    if (value && !json_is_string(value)) {
+        sa_error_field(req->r->pool, error, name, json_is_null(value) ? SA_E_NULL : SA_E_INVALID,
+                       NULL);
+    }
+    const char *text = json_string_value(value);
+    return text && *text ? text : NULL;
+}
+
+static sa_error_t *read_credentials(sa_request_t *req, credentials_t *given)
+{
+    sa_error_t *error = NULL;
+    const char *id = field(req, "client_id", &error);
+    const char *secret = field(req, "client_secret", &error);
+    const char *header = basic_header(req);
+
+    if (error) {
+        return error;
+    }
+    if (!header) {
+        *given = (credentials_t) { id, secret };
+        return NULL;
+    }
+    if (secret) {
+        return invalid_request(req, "Authenticate the client by one method only.");
+    }
+    error = decode_basic(req, header, given);
+    if (!error && id && strcmp(id, given->id)) {
+        error = invalid_request(req, "client_id differs from the Authorization header.");
+    }
+    return error;
+}
+
+sa_error_t *sa_oauth2_client(sa_request_t *req, sa_application_t **application)
+{
+    credentials_t given = { NULL, NULL };
+    sa_error_t *error = read_credentials(req, &given);
+
+    if (!error && !given.id) {
+        error = sa_error(req->r->pool, SA_E_INVALID_CLIENT, NULL, "no client_id");
+    }
+    return error ? error : sa_client_authenticate(&req->call, given.id, given.secret, application);
+}
