@@ -22,8 +22,12 @@ typedef struct {
     const char *server;         /* --server: of which virtual host, NULL = any */
     const char *driver, *params;
     sa_user_map_t map;
-    const char *webhooks;       /* with -f: those of its mounts, space-separated; NULL = none */
-    int notify;                 /* with -f: one of its mounts has SocialAuthNotify On */
+    const json_t *dump;         /* with -f: what httpd says its mounts are */
+    /* with -f: of all mounts on the chosen one's database */
+    const char *webhooks;       /* space-separated; NULL = none */
+    int notify;                 /* one of them has SocialAuthNotify On */
+    const char *issuers;        /* that people can sign in with, a line each; NULL = not known */
+    int no_passwords;           /* nobody can sign in with a password */
     sa_store_t *store;
     sa_db_source_t source;
     /* how */
@@ -34,25 +38,41 @@ typedef struct {
     int limit;
     const char *after;
     /* what */
+    apr_array_header_t *given;  /* names of the options, const char * */
     int argc;                   /* operands: command words and names */
     const char **argv;
 } ctl_t;
 
+#define CTL_NO_DATABASE 1       /* the command needs none, or looks for it itself */
+#define CTL_OPTIONAL 2          /* its last operand may be left out */
+
 typedef struct {
     const char *words;          /* "users create" */
     int operands;               /* how many follow */
-    int (*run)(ctl_t *ctl, const char **operands);
-    const char *help;           /* "users create --email ADDRESS …" */
+    int (*run)(ctl_t *ctl, const char **operands);      /* operands end with NULL */
+    /* "users create --email ADDRESS …": the operands and options it takes. An option that no command
+     * names goes with all of them. --help, the completion and tests/check_ctl read it. */
+    const char *help;
+    int flags;
 } ctl_command_t;
 
 extern const ctl_command_t ctl_commands[];      /* ends with words NULL */
 
 /* options.c: fills ctl; CTL_OK, or CTL_USAGE after saying why. -1: --help or --version was printed. */
 int ctl_options(ctl_t *ctl, int argc, const char *const *argv);
+/* CTL_OK, or CTL_USAGE after saying which operand or option is not one of command's. */
+int ctl_options_fit(const ctl_t *ctl, const ctl_command_t *command, int operands);
 void ctl_usage(FILE *to);
 
-/* source.c: where the database is, and one connection to it. */
-const char *ctl_locate(ctl_t *ctl);     /* NULL, or what is wrong */
+/* conf.c: what httpd says about its configuration. NULL, or what is wrong. */
+const char *ctl_read_conf(ctl_t *ctl);  /* fills dump */
+const char *ctl_locate(ctl_t *ctl);     /* the one database that is meant, of dump or of the command line */
+/* The database of one mount of dump, and who listens there. */
+void ctl_use_mount(ctl_t *ctl, const json_t *mount);
+int ctl_mount_is_wanted(const ctl_t *ctl, const json_t *mount);        /* --mount, --server */
+int ctl_same_database(const json_t *a, const json_t *b);
+
+/* source.c: one connection to that database, and a store over it. NULL, or what is wrong. */
 const char *ctl_connect(ctl_t *ctl);
 /* A work on it, with its own time limit: not open while somebody types. */
 sa_error_t *ctl_open(ctl_t *ctl, sa_work_t **work);

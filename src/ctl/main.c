@@ -9,18 +9,18 @@
 #include "core/crypto.h"
 
 const ctl_command_t ctl_commands[] = {
-    { "migrate status", 0, ctl_migrate_status, "migrate status" },
-    { "migrate", 0, ctl_migrate, "migrate [--dry-run]" },
+    { "migrate status", 0, ctl_migrate_status, "migrate status", 0 },
+    { "migrate", 0, ctl_migrate, "migrate [--dry-run]", 0 },
     { "users create", 0, ctl_users_create,
       "users create --email ADDRESS [--username NAME] [--first-name NAME] [--last-name NAME]\n"
-      "               [--staff] [--superuser] [--no-password | --password-stdin]" },
+      "               [--staff] [--superuser] [--no-password | --password-stdin]", 0 },
     { "users set-password", 1, ctl_users_set_password,
-      "users set-password USER [--password-stdin]" },
-    { "users activate", 1, ctl_users_activate, "users activate USER" },
-    { "users deactivate", 1, ctl_users_deactivate, "users deactivate USER" },
-    { "users list", 0, ctl_users_list, "users list [--limit N] [--after ID]" },
-    { "purge", 0, ctl_purge, "purge" },
-    { NULL, 0, NULL, NULL }
+      "users set-password USER [--password-stdin]", 0 },
+    { "users activate", 1, ctl_users_activate, "users activate USER", 0 },
+    { "users deactivate", 1, ctl_users_deactivate, "users deactivate USER", 0 },
+    { "users list", 0, ctl_users_list, "users list [--limit N] [--after ID]", 0 },
+    { "purge", 0, ctl_purge, "purge", 0 },
+    { NULL, 0, NULL, NULL, 0 }
 };
 
 /* The command whose words the operands start with; *used: how many words those are. */
@@ -43,46 +43,46 @@ static const ctl_command_t *find_command(const ctl_t *ctl, int *used)
 
 static int run(ctl_t *ctl, const ctl_command_t *command, const char **operands)
 {
-    const char *why = ctl_locate(ctl);
+    const char *why = NULL;
 
-    if (!why) {
-        why = ctl_connect(ctl);
+    if (sa_crypto_init() != APR_SUCCESS || apr_dbd_init(ctl->pool) != APR_SUCCESS) {
+        why = "OpenSSL or apr_dbd could not be initialised";
     }
-    if (!why) {
-        ctl->store = sa_store_make(ctl->pool, ctl->driver, &ctl->map, &why);
+    if (!why && !(command->flags & CTL_NO_DATABASE)) {
+        why = ctl_locate(ctl);
+        why = why ? why : ctl_connect(ctl);
     }
-    return ctl->store ? command->run(ctl, operands) : ctl_fail("%s", why);
+    return why ? ctl_fail("%s", why) : command->run(ctl, operands);
+}
+
+/* What is asked for, done. */
+static int obey(ctl_t *ctl, int argc, const char *const *argv)
+{
+    int used = 0;
+    int status = ctl_options(ctl, argc, argv);
+
+    if (status != CTL_OK) {
+        return status < 0 ? CTL_OK : status;
+    }
+    const ctl_command_t *command = find_command(ctl, &used);
+    if (!command) {
+        ctl_usage(stderr);
+        return CTL_USAGE;
+    }
+    status = ctl_options_fit(ctl, command, ctl->argc - used);
+    return status == CTL_OK ? run(ctl, command, ctl->argv + used) : status;
 }
 
 int main(int argc, const char *const *argv)
 {
     ctl_t ctl;
-    int used = 0;
 
     if (apr_app_initialize(&argc, &argv, NULL) != APR_SUCCESS) {
         return CTL_FAILED;
     }
     memset(&ctl, 0, sizeof(ctl));
     apr_pool_create(&ctl.pool, NULL);
-    int status = ctl_options(&ctl, argc, argv);
-    if (status < 0) {
-        apr_terminate();
-        return CTL_OK;
-    }
-    const ctl_command_t *command = status == CTL_OK ? find_command(&ctl, &used) : NULL;
-    if (!command || ctl.argc - used != command->operands) {
-        if (status == CTL_OK) {
-            ctl_usage(stderr);
-        }
-        apr_terminate();
-        return CTL_USAGE;
-    }
-    if (sa_crypto_init() != APR_SUCCESS || apr_dbd_init(ctl.pool) != APR_SUCCESS) {
-        status = ctl_fail("OpenSSL or apr_dbd could not be initialised");
-    }
-    else {
-        status = run(&ctl, command, ctl.argv + used);
-    }
+    int status = obey(&ctl, argc, argv);
     apr_terminate();
     return status;
 }

@@ -54,6 +54,16 @@ void ctl_usage(FILE *to)
     }
 }
 
+static const char *name_of(int option)
+{
+    const apr_getopt_option_t *known = options;
+
+    while (known->optch != option) {
+        known++;
+    }
+    return known->name;
+}
+
 static int take(ctl_t *ctl, int option, const char *value)
 {
     switch (option) {
@@ -100,9 +110,11 @@ int ctl_options(ctl_t *ctl, int argc, const char *const *argv)
     int option;
 
     ctl->limit = 100;
+    ctl->given = apr_array_make(ctl->pool, 8, sizeof(const char *));
     apr_getopt_init(&scan, ctl->pool, argc, argv);
     scan->interleave = 1;
     while ((rv = apr_getopt_long(scan, options, &option, &value)) == APR_SUCCESS) {
+        APR_ARRAY_PUSH(ctl->given, const char *) = name_of(option);
         int status = take(ctl, option, value);
         if (status != CTL_OK) {
             return status;
@@ -114,5 +126,51 @@ int ctl_options(ctl_t *ctl, int argc, const char *const *argv)
     }
     ctl->argc = argc - scan->ind;
     ctl->argv = (const char **) scan->argv + scan->ind;
+    return CTL_OK;
+}
+
+static int is_name_character(char c)
+{
+    return (c >= 'a' && c <= 'z') || c == '-';
+}
+
+/* Whether a command's help speaks of an option, as a whole word. */
+static int names(const char *help, const char *option)
+{
+    apr_size_t len = strlen(option);
+
+    for (const char *at = help; (at = strstr(at, "--")); at += 2) {
+        if (!strncmp(at + 2, option, len) && !is_name_character(at[2 + len])) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int goes_with_all(const char *option)
+{
+    for (const ctl_command_t *command = ctl_commands; command->words; command++) {
+        if (names(command->help, option)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+int ctl_options_fit(const ctl_t *ctl, const ctl_command_t *command, int operands)
+{
+    int fewest = command->operands - !!(command->flags & CTL_OPTIONAL);
+
+    if (operands > command->operands || operands < fewest) {
+        fprintf(stderr, "usage: socialauthctl %s\n", command->help);
+        return CTL_USAGE;
+    }
+    for (int i = 0; i < ctl->given->nelts; i++) {
+        const char *option = APR_ARRAY_IDX(ctl->given, i, const char *);
+        if (!names(command->help, option) && !goes_with_all(option)) {
+            ctl_fail("%s takes no --%s", command->words, option);
+            return CTL_USAGE;
+        }
+    }
     return CTL_OK;
 }

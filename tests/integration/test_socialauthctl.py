@@ -68,6 +68,7 @@ def refused_usage(done):
     ["users", "activate", "a", "b"], ["migrate", "backwards"], ["--limit", "0", "users", "list"],
     ["--limit", "ten", "users", "list"], ["purge", "all"], ["--driver"],
     ["users", "create"], ["users", "create", "--email", "nonsense"],
+    ["users", "list", "--staff"], ["purge", "--dry-run"], ["migrate", "status", "--dry-run"],
 ], ids=" ".join)
 def test_usage(on, arguments):
     refused_usage(on(*arguments))
@@ -306,10 +307,11 @@ def test_T60_deactivate_and_activate(running):
 
 @pytest.mark.parametrize("command", ["set-password", "activate", "deactivate"])
 def test_unknown_user(on, command):
+    stdin = ["--password-stdin"] if command == "set-password" else []
     for name in ("nobody", "nobody@example.org", "999999999999999999999", "-1", "1.5", ""):
-        failed(on("users", command, "--password-stdin", "--", name, stdin="x\n")
+        failed(on("users", command, *stdin, "--", name, stdin="x\n")
                if name.startswith("-") else
-               on("users", command, "--password-stdin", name, stdin="x\n"), "no user")
+               on("users", command, *stdin, name, stdin="x\n"), "no user")
 
 
 def test_purge(on, database):
