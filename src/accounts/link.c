@@ -189,21 +189,15 @@ sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
 
 static json_t *describe(sa_call_t *call, const sa_provider_t *provider, const sa_link_t *link)
 {
-    char when[APR_RFC822_DATE_LEN] = "";
     const char *email = link ? link->email : NULL;
 
     if (email && !sa_utf8_valid(email, strlen(email))) {
         email = NULL;           /* a table may hold any bytes, JSON may not */
     }
-    if (link) {
-        apr_time_exp_t t;
-        apr_time_exp_gmt(&t, apr_time_from_sec(link->linked_at));
-        apr_snprintf(when, sizeof(when), "%04d-%02d-%02dT%02d:%02d:%02dZ", t.tm_year + 1900,
-                     t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
-    }
     return json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "label", provider->label,
                      "is_linked", link != NULL, "name", provider->name,
-                     "email", email, "linked_at", link ? when : NULL);
+                     "email", email, "linked_at",
+                     link ? sa_iso_time(call->pool, link->linked_at) : NULL);
 }
 
 sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_t **providers)

@@ -38,6 +38,11 @@ sa_key_t *sa_key_from_secret(apr_pool_t *p, const void *data, apr_size_t len, sa
 sa_key_t *sa_key_from_pem(apr_pool_t *p, const char *pem, apr_size_t len, sa_alg_t alg,
                           const char *kid, const char **why);
 
+/* A new key as its file holds it, wiped with p: PKCS #8 in PEM, or for HS* a line of 64
+ * base64url characters. bits: of an RSA modulus, 0 = 3072; 0 for all others. NULL and *why when bits do
+ * not fit or OpenSSL fails. */
+const char *sa_key_generate(apr_pool_t *p, sa_alg_t alg, int bits, const char **why);
+
 #define SA_JWK_PUBLIC_ONLY 1    /* ignore private members; refuse kty oct */
 
 /* A JWK. `fallback` is the algorithm when the JWK names none: SA_ALG_NONE then

@@ -2,6 +2,7 @@
 
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <apr_time.h>
 #include <string.h>
 
 #define EMAIL_MAX 254
@@ -287,4 +288,13 @@ int sa_words_have(const char *words, const char *word, apr_size_t len)
         words += n + strspn(words + n, " ");
     }
     return 0;
+}
+
+char *sa_iso_time(apr_pool_t *p, apr_int64_t seconds)
+{
+    apr_time_exp_t t;
+
+    apr_time_exp_gmt(&t, apr_time_from_sec(seconds));
+    return apr_psprintf(p, "%04d-%02d-%02dT%02d:%02d:%02dZ", t.tm_year + 1900, t.tm_mon + 1,
+                        t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
 }

@@ -36,4 +36,7 @@ int sa_words_have(const char *words, const char *word, apr_size_t len);
 /* For log lines: control characters, non-ASCII and '"' '\\' as \xHH, cut to max bytes. In p. */
 char *sa_log_safe(apr_pool_t *p, const char *text, apr_size_t max);
 
+/* Seconds since the epoch as "2026-11-21T06:30:00Z" (RFC 3339). In p. */
+char *sa_iso_time(apr_pool_t *p, apr_int64_t seconds);
+
 #endif

@@ -30,22 +30,13 @@ typedef struct {
     const char *known;                  /* URLs of this configuration on it, space-separated */
 } delivery_t;
 
-static const char *iso_time(apr_pool_t *p, apr_int64_t seconds)
-{
-    apr_time_exp_t t;
-
-    apr_time_exp_gmt(&t, apr_time_from_sec(seconds));
-    return apr_psprintf(p, "%04d-%02d-%02dT%02d:%02d:%02dZ", t.tm_year + 1900, t.tm_mon + 1,
-                        t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
-}
-
 static const char *payload(apr_pool_t *p, const sa_outbox_row_t *row)
 {
     const sa_event_t *event = &row->event;
 
     return sa_json_dump(p, sa_json_own(p, json_pack(
         "{s:s, s:s, s:{s:s?, s:s?, s:s?, s:s?}}", "type", event->type, "timestamp",
-        iso_time(p, event->time), "data", "user_id", row->user_id, "provider", event->provider,
+        sa_iso_time(p, event->time), "data", "user_id", row->user_id, "provider", event->provider,
         "address", event->address, "request_id", event->request_id)));
 }
 

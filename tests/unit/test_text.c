@@ -547,6 +547,13 @@ static void test_url_parts(void **state)
     assert_false(sa_url_is_https("xhttps://"));
 }
 
+static void test_iso_time(void **state)
+{
+    assert_string_equal(sa_iso_time(pool, 0), "1970-01-01T00:00:00Z");
+    assert_string_equal(sa_iso_time(pool, 1795243799), "2026-11-21T06:49:59Z");
+    assert_string_equal(sa_iso_time(pool, APR_INT64_C(4102444800)), "2100-01-01T00:00:00Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -569,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_T9_return_to),
         cmocka_unit_test(test_T40_endpoints),
         cmocka_unit_test(test_url_parts),
+        cmocka_unit_test(test_iso_time),
     };
 
     apr_initialize();
