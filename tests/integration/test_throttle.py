@@ -338,7 +338,7 @@ def test_T181_unknown_and_known_take_the_same_time(site):
 def test_many_hashes_at_once_leave_room(make_site):
     """Forty wrong passwords at once: everybody else is served, and the account is not locked."""
     site = make_site()
-    site.expect_log("busy")
+    site.expect_log("busy", "all database connections are in use")
     site.make_user("ada@example.org")
     answers = at_once([lambda: site.password_login("ada@example.org", "wrong") for _ in range(40)]
                       + [lambda: site.browser().get("github/state/")])
