@@ -35,6 +35,8 @@ typedef struct {
     int dry_run;                /* --dry-run */
     const char *email, *username, *first_name, *last_name;
     int password_stdin, no_password, staff, superuser;
+    const char *name, *client_id, *grants, *scopes, *redirect_uris;     /* of an application */
+    int public_client, secret_stdin;
     int limit;
     const char *after;
     /* what */
@@ -93,6 +95,10 @@ int ctl_users_set_password(ctl_t *ctl, const char **operands);
 int ctl_users_activate(ctl_t *ctl, const char **operands);
 int ctl_users_deactivate(ctl_t *ctl, const char **operands);
 int ctl_users_list(ctl_t *ctl, const char **operands);
+int ctl_applications_create(ctl_t *ctl, const char **operands);
+int ctl_applications_list(ctl_t *ctl, const char **operands);
+int ctl_applications_rotate_secret(ctl_t *ctl, const char **operands);
+int ctl_applications_delete(ctl_t *ctl, const char **operands);
 int ctl_migrate(ctl_t *ctl, const char **operands);
 int ctl_migrate_status(ctl_t *ctl, const char **operands);
 int ctl_purge(ctl_t *ctl, const char **operands);

@@ -19,6 +19,14 @@ const ctl_command_t ctl_commands[] = {
     { "users activate", 1, ctl_users_activate, "users activate USER", 0 },
     { "users deactivate", 1, ctl_users_deactivate, "users deactivate USER", 0 },
     { "users list", 0, ctl_users_list, "users list [--limit N] [--after ID]", 0 },
+    { "applications create", 0, ctl_applications_create,
+      "applications create --name NAME [--client-id ID] [--public | --secret-stdin]\n"
+      "               [--grants \"GRANT …\"] [--scopes \"SCOPE …\"] [--redirect-uris \"URI …\"]", 0 },
+    { "applications list", 0, ctl_applications_list,
+      "applications list [--limit N] [--after ID]", 0 },
+    { "applications rotate-secret", 1, ctl_applications_rotate_secret,
+      "applications rotate-secret CLIENT_ID [--secret-stdin]", 0 },
+    { "applications delete", 1, ctl_applications_delete, "applications delete CLIENT_ID", 0 },
     { "purge", 0, ctl_purge, "purge", 0 },
     { NULL, 0, NULL, NULL, 0 }
 };

@@ -12,7 +12,8 @@ enum {
     OPT_CONF = 'f', OPT_HELP = 'h',
     OPT_HTTPD = 256, OPT_MOUNT, OPT_SERVER, OPT_DRIVER, OPT_PARAMS, OPT_USER_TABLE, OPT_JSON, OPT_DRY_RUN,
     OPT_EMAIL, OPT_USERNAME, OPT_FIRST_NAME, OPT_LAST_NAME, OPT_PASSWORD_STDIN, OPT_NO_PASSWORD,
-    OPT_STAFF, OPT_SUPERUSER, OPT_LIMIT, OPT_AFTER, OPT_VERSION
+    OPT_STAFF, OPT_SUPERUSER, OPT_NAME, OPT_CLIENT_ID, OPT_PUBLIC, OPT_SECRET_STDIN, OPT_GRANTS,
+    OPT_SCOPES, OPT_REDIRECT_URIS, OPT_LIMIT, OPT_AFTER, OPT_VERSION
 };
 
 static const apr_getopt_option_t options[] = {
@@ -33,8 +34,15 @@ static const apr_getopt_option_t options[] = {
     { "no-password", OPT_NO_PASSWORD, 0, "no password: social sign-in only" },
     { "staff", OPT_STAFF, 0, "the user is staff" },
     { "superuser", OPT_SUPERUSER, 0, "the user is a superuser (and staff)" },
+    { "name", OPT_NAME, 1, "NAME  of the application" },
+    { "client-id", OPT_CLIENT_ID, 1, "ID  (default: a random one)" },
+    { "public", OPT_PUBLIC, 0, "it cannot keep a secret: a page in a browser, a program" },
+    { "secret-stdin", OPT_SECRET_STDIN, 0, "the secret is the first line of standard input" },
+    { "grants", OPT_GRANTS, 1, "\"GRANT …\"  (default: convert_token refresh_token)" },
+    { "scopes", OPT_SCOPES, 1, "\"SCOPE …\"  (default: read write)" },
+    { "redirect-uris", OPT_REDIRECT_URIS, 1, "\"URI …\"  where authorization codes may go" },
     { "limit", OPT_LIMIT, 1, "N  (default 100)" },
-    { "after", OPT_AFTER, 1, "ID  users after this one" },
+    { "after", OPT_AFTER, 1, "ID  those after this one" },
     { "version", OPT_VERSION, 0, "the version" },
     { "help", OPT_HELP, 0, "this text" },
     { NULL, 0, 0, NULL }
@@ -84,6 +92,13 @@ static int take(ctl_t *ctl, int option, const char *value)
     case OPT_NO_PASSWORD: ctl->no_password = 1; break;
     case OPT_STAFF: ctl->staff = 1; break;
     case OPT_SUPERUSER: ctl->staff = ctl->superuser = 1; break;
+    case OPT_NAME: ctl->name = value; break;
+    case OPT_CLIENT_ID: ctl->client_id = value; break;
+    case OPT_PUBLIC: ctl->public_client = 1; break;
+    case OPT_SECRET_STDIN: ctl->secret_stdin = 1; break;
+    case OPT_GRANTS: ctl->grants = value; break;
+    case OPT_SCOPES: ctl->scopes = value; break;
+    case OPT_REDIRECT_URIS: ctl->redirect_uris = value; break;
     case OPT_AFTER: ctl->after = value; break;
     case OPT_LIMIT:
         ctl->limit = atoi(value);

@@ -3,6 +3,7 @@ the pool that keeps installations of one configuration alive between tests."""
 import collections
 import hashlib
 import itertools
+import json
 import os
 
 from . import fake_provider, jose, paths
@@ -101,6 +102,16 @@ class Site:
         for column, value in columns.items():
             self.db.query("UPDATE sa_users SET %s = ? WHERE id = ?" % column, value, user)
         return user
+
+    def application(self, grants="password refresh_token convert_token", scopes="read write",
+                    public=False, client_id=None, redirect_uris=""):
+        """An OAuth 2.0 client made by socialauthctl -> {"client_id"[, "client_secret"]}."""
+        arguments = ["--name", "Shop", "--grants", grants, "--scopes", scopes,
+                     "--redirect-uris", redirect_uris]
+        arguments += ["--public"] if public else []
+        arguments += ["--client-id", client_id] if client_id else []
+        done = self.db.ctl("--json", "applications", "create", *arguments)
+        return {k: v for k, v in json.loads(done.stdout).items() if v is not None}
 
     # -- short cuts through the dialect
     def state(self, browser, provider="github", **kw):
