@@ -177,6 +177,12 @@ static int take_argon2_cost(const char **at, argon2_cost_t *cost)
         && cost->memory * cost->time <= ARGON2_WORK_CAP;
 }
 
+static int costs_ours(const argon2_cost_t *cost)
+{
+    return cost->type == our_cost.type && cost->memory == our_cost.memory
+        && cost->time == our_cost.time && cost->lanes == our_cost.lanes;
+}
+
 static outcome_t check_argon2(apr_pool_t *p, const char *at, const char *password,
                               apr_size_t len)
 {
@@ -198,9 +204,8 @@ static outcome_t check_argon2(apr_pool_t *p, const char *at, const char *passwor
     }
     outcome = compare(hash, computed, hash_len);
     sa_wipe(computed, sizeof(computed));
-    if (outcome == RIGHT_REHASH && cost.type == our_cost.type && cost.memory == our_cost.memory
-        && cost.time == our_cost.time && cost.lanes == our_cost.lanes
-        && salt_len >= OUR_SALT && hash_len == OUR_HASH) {
+    if (outcome == RIGHT_REHASH && costs_ours(&cost) && salt_len >= OUR_SALT
+        && hash_len == OUR_HASH) {
         return RIGHT;
     }
     return outcome;
@@ -257,6 +262,14 @@ static int scrypt_affordable(const scrypt_cost_t *cost)
         && beside <= SCRYPT_BESIDE_CAP && memory * cost->p <= SCRYPT_WORK_CAP;
 }
 
+static int take_scrypt_cost(const char **at, scrypt_cost_t *cost, slice_t *salt)
+{
+    return take_number(at, SCRYPT_MEMORY_CAP, &cost->n) && take_literal(at, "$")
+        && take_field(at, salt) && take_literal(at, "$")
+        && take_number(at, SCRYPT_MEMORY_CAP, &cost->r) && take_literal(at, "$")
+        && take_number(at, SCRYPT_LANES_CAP, &cost->p) && scrypt_affordable(cost);
+}
+
 static outcome_t check_scrypt(apr_pool_t *p, const char *at, const char *password,
                               apr_size_t len)
 {
@@ -268,11 +281,8 @@ static outcome_t check_scrypt(apr_pool_t *p, const char *at, const char *passwor
     outcome_t outcome;
     int ok;
 
-    if (!take_number(&at, SCRYPT_MEMORY_CAP, &cost.n) || !take_literal(&at, "$")
-        || !take_field(&at, &salt) || !take_literal(&at, "$")
-        || !take_number(&at, SCRYPT_MEMORY_CAP, &cost.r) || !take_literal(&at, "$")
-        || !take_number(&at, SCRYPT_LANES_CAP, &cost.p) || !take_literal(&at, "$")
-        || !take_field(&at, &hash_field) || *at || !scrypt_affordable(&cost)
+    if (!take_scrypt_cost(&at, &cost, &salt) || !take_literal(&at, "$")
+        || !take_field(&at, &hash_field) || *at
         || !decode(p, hash_field, 1, &hash, &hash_len) || hash_len != sizeof(computed)) {
         return MALFORMED;
     }
@@ -410,6 +420,33 @@ sa_password_verdict_t sa_password_verify(apr_pool_t *p, const char *encoded,
     }
     spend_time(password, len);
     return SA_PASSWORD_MISMATCH;
+}
+
+static int weight_of(apr_uint64_t kib)
+{
+    return (int)((kib + OUR_MEMORY - 1) / OUR_MEMORY);
+}
+
+sa_password_cost_t sa_password_cost(const char *encoded)
+{
+    const char *at = encoded ? encoded : "";
+    argon2_cost_t argon2_cost;
+    scrypt_cost_t scrypt_cost;
+    slice_t salt;
+
+    if (take_literal(&at, "argon2$")) {
+        return take_argon2_cost(&at, &argon2_cost)
+            ? (sa_password_cost_t) { weight_of(argon2_cost.memory), costs_ours(&argon2_cost) }
+            : (sa_password_cost_t) { 1, 1 };
+    }
+    if (take_literal(&at, "scrypt$")) {
+        return take_scrypt_cost(&at, &scrypt_cost, &salt)
+            ? (sa_password_cost_t) { weight_of(128 * scrypt_cost.n * scrypt_cost.r / 1024), 0 }
+            : (sa_password_cost_t) { 1, 1 };
+    }
+    return (sa_password_cost_t) {
+        1, !take_literal(&at, "pbkdf2_sha256$") && !take_literal(&at, "bcrypt_sha256$")
+    };
 }
 
 int sa_password_usable(const char *encoded)

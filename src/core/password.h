@@ -26,6 +26,13 @@ char *sa_password_hash(apr_pool_t *p, const char *password, apr_size_t len);
 sa_password_verdict_t sa_password_verify(apr_pool_t *p, const char *encoded,
                                          const char *password, apr_size_t len);
 
+typedef struct {
+    int weight;                 /* its memory in hashes of ours, rounded up; at least 1 */
+    int is_ours;                /* takes the time that a hash of ours takes */
+} sa_password_cost_t;
+/* What sa_password_verify of `encoded` (may be NULL) costs. */
+sa_password_cost_t sa_password_cost(const char *encoded);
+
 /* 1 when the stored value can ever match ("!…" and "" cannot). */
 int sa_password_usable(const char *encoded);
 /* A value that never matches, Django's form: "!" + 40 random characters. */

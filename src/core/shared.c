@@ -82,7 +82,8 @@ static uint64_t layout(void)
     fold = fold * 8191 + sizeof(pthread_mutex_t);
     fold = fold * 8191 + sa_throttle_layout();
     fold = fold * 8191 + sa_spent_layout();
-    return fold * 8191 + sa_documents_layout();
+    fold = fold * 8191 + sa_documents_layout();
+    return fold * 8191 + sa_hashing_layout();
 }
 
 static uint64_t align_down(uint64_t n)
@@ -90,16 +91,20 @@ static uint64_t align_down(uint64_t n)
     return n / SA_SHARED_ALIGN * SA_SHARED_ALIGN;
 }
 
-/* Half for documents, but no more than the usual number of them needs in a segment
+/* The turns of hashing come first. Half for documents, but no more than the usual number of them needs in a segment
  * under 16 MiB; what is left goes to the throttle and to spent things alike. */
 static apr_status_t format(sa_shared_t *shared)
 {
-    uint64_t start = align_down(sizeof(sa_shared_t) + SA_SHARED_ALIGN - 1);
+    uint64_t first = align_down(sizeof(sa_shared_t) + SA_SHARED_ALIGN - 1);
+    uint64_t start = first + sa_hashing_bytes();
     uint64_t room = shared->bytes - start, half;
     uint32_t most = shared->bytes < 16 * BYTES_MIN ? DOCUMENTS_USUAL : DOCUMENTS_MAX;
     uint32_t slots = DOCUMENTS_MIN;
-    apr_status_t rv;
+    apr_status_t rv = sa_hashing_format(shared, first);
 
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
     while (slots < most && sa_documents_bytes(slots + 1) <= room * 9 / 16) {
         slots++;
     }

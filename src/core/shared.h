@@ -1,4 +1,5 @@
-/* The shared memory of one server: throttle counters, spent states, cached JWKS.
+/* The shared memory of one server: throttle counters, spent states, cached JWKS, and
+ * the turns of password hashing (core/hash_gate.h).
  *
  * One anonymous segment, made in the parent before children exist and kept over
  * graceful restarts (the caller keeps the pointer in process-lifetime memory). Each
@@ -35,6 +36,8 @@ typedef struct {
 apr_int64_t sa_throttle_hit(sa_shared_t *shared, apr_uint64_t key, const sa_rate_t *rate);
 /* The same answer without recording. */
 apr_int64_t sa_throttle_peek(sa_shared_t *shared, apr_uint64_t key, const sa_rate_t *rate);
+/* Takes back one event that sa_throttle_hit recorded for key: the newest one, whoever's it is. */
+void sa_throttle_undo(sa_shared_t *shared, apr_uint64_t key);
 /* "10/minute", "5/s", "100/hour", "1000/day", "off" -> *rate (count ≤ 100000; second, sec, s, minute,
  * min, m, hour, hr, h, day, d as DRF: only the first letter counts). NULL when fine, else
  * a phrase that says what is allowed. */

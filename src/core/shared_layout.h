@@ -36,6 +36,7 @@ struct sa_shared_t {
     sa_room_t throttle;
     sa_room_t spent;
     sa_room_t documents;
+    sa_room_t hashing;
 };
 
 /* Milliseconds that never step, > 0. */
@@ -58,6 +59,8 @@ void *sa_shared_part(sa_shared_t *shared, const sa_room_t *room, uint32_t index)
 apr_status_t sa_throttle_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
 apr_status_t sa_spent_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
 apr_status_t sa_documents_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
+apr_status_t sa_hashing_format(sa_shared_t *shared, uint64_t start);
+uint64_t sa_hashing_bytes(void);
 /* The bytes that `slots` documents take. */
 uint64_t sa_documents_bytes(uint32_t slots);
 
@@ -65,5 +68,6 @@ uint64_t sa_documents_bytes(uint32_t slots);
 uint64_t sa_throttle_layout(void);
 uint64_t sa_spent_layout(void);
 uint64_t sa_documents_layout(void);
+uint64_t sa_hashing_layout(void);
 
 #endif

@@ -388,6 +388,27 @@ static int append(shard_t *shard, uint32_t number, uint64_t now)
     return 1;
 }
 
+/* Forgets the newest event; the log's last cell with it when that held no other. */
+static void drop_newest(shard_t *shard, key_cell_t *key)
+{
+    uint32_t head = log_head(key), first = log_first(key), count = log_count(key);
+    uint32_t last = head;
+
+    if (count < 2) {
+        clear_log(shard, key);
+        return;
+    }
+    SA_COMMIT(key->log, log_word(head, first, count - 1));
+    if ((first + count - 1) % STAMPS) {
+        return;
+    }
+    for (uint32_t cells = (first + count - 1) / STAMPS; cells > 1; cells--) {
+        last = cell(shard, last)->log.next;
+    }
+    give_back(shard, key->tail);
+    key->tail = last;
+}
+
 /* --- the questions --- */
 
 static apr_int64_t ask(shard_t *shard, uint64_t hash, uint32_t limit, uint64_t period,
@@ -454,6 +475,20 @@ apr_int64_t sa_throttle_hit(sa_shared_t *shared, apr_uint64_t key, const sa_rate
 apr_int64_t sa_throttle_peek(sa_shared_t *shared, apr_uint64_t key, const sa_rate_t *rate)
 {
     return ask_locked(shared, key, rate, 0);
+}
+
+void sa_throttle_undo(sa_shared_t *shared, apr_uint64_t hash)
+{
+    const sa_room_t *room = &shared->throttle;
+    shard_t *shard = sa_shared_part(shared, room, (uint32_t)(hash >> 32) % room->count);
+
+    if (sa_shared_lock(&shard->mutex, mend, shard)) {
+        uint32_t number = find_key(shard, hash);
+        if (number) {
+            drop_newest(shard, &cell(shard, number)->key);
+        }
+        sa_shared_unlock(&shard->mutex);
+    }
 }
 
 /* --- layout --- */

@@ -164,6 +164,31 @@ static void test_T72_length_limit(void **state)
     assert_true(cpu_ms() - start < 5);
 }
 
+/* What a gate must know beforehand: Django's own Argon2 takes the memory of six of ours. */
+static void test_T75_cost_of_a_stored_hash(void **state)
+{
+    static const struct {
+        const char *encoded;
+        int weight, is_ours;
+    } cases[] = {
+        { NULL, 1, 1 }, { "", 1, 1 }, { "!abc", 1, 1 }, { "md5$x$y", 1, 1 },
+        { "argon2$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA", 1, 1 },
+        { "argon2$argon2id$v=19$m=19457,t=2,p=1$c2FsdHNhbHQ$aGFzaA", 2, 0 },
+        { "argon2$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA", 1, 0 },
+        { "argon2$argon2id$v=19$m=102400,t=2,p=8$c2FsdHNhbHQ$aGFzaA", 6, 0 },
+        { "argon2$argon2id$v=19$m=99999999,t=2,p=8$c2FsdHNhbHQ$aGFzaA", 1, 1 },
+        { "pbkdf2_sha256$260000$salt$hash", 1, 0 }, { "bcrypt_sha256$$2b$12$x", 1, 0 },
+        { "scrypt$16384$salt$8$1$hash", 1, 0 }, { "scrypt$65536$salt$8$1$hash", 4, 0 },
+        { "scrypt$99999$salt$8$1$hash", 1, 1 },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        sa_password_cost_t cost = sa_password_cost(cases[i].encoded);
+        assert_int_equal(cost.weight, cases[i].weight);
+        assert_int_equal(cost.is_ours, cases[i].is_ours);
+    }
+}
+
 static void test_T76_unusable(void **state)
 {
     char *one = sa_password_unusable(pool), *two = sa_password_unusable(pool);
@@ -264,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_hash_and_verify),
         cmocka_unit_test(test_T71_nul_bytes_count),
         cmocka_unit_test(test_T72_length_limit),
+        cmocka_unit_test(test_T75_cost_of_a_stored_hash),
         cmocka_unit_test(test_T76_unusable),
         cmocka_unit_test(test_unknown_user_costs_a_hash),
         cmocka_unit_test(test_T69_strict_reading),

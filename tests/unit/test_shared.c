@@ -294,6 +294,10 @@ static void test_window_against_model(void **state)
         else {
             assert_true(wait > 0 && wait == freed_by);
         }
+        if (scramble(&seed) % 5 == 0) {
+            sa_throttle_undo(shared, (apr_uint64_t)k * 7919 + 1);
+            length[k] -= length[k] > 0;
+        }
     }
     munmap(shared, MIB);
 }

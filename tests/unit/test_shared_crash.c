@@ -301,9 +301,51 @@ static void test_T222_killed_while_trimming(void **state)
     at_every_step(&scene);
 }
 
+/* 29 events in three cells: the last cell goes with its one event. */
+static void prepare_undo(sa_shared_t *shared)
+{
+    for (int i = 0; i < 500; i++) {
+        sa_throttle_hit(shared, (apr_uint64_t)(FIRST_KEY + i), &once);
+    }
+    for (int i = 0; i < 29; i++) {
+        sa_throttle_hit(shared, HOT, &rate);
+    }
+}
+
+static void operate_undo(sa_shared_t *shared)
+{
+    sa_throttle_undo(shared, HOT);
+    report->done = 1;
+    sa_throttle_undo(shared, HOT);
+    sa_throttle_undo(shared, FIRST_KEY + 499);
+    report->done = 3;
+    report->done += !sa_throttle_hit(shared, HOT, &rate);
+    report->done += !sa_throttle_hit(shared, HOT, &rate);
+}
+
+static void examine_undo(sa_shared_t *shared)
+{
+    static const long least[] = { 1, 2, 2, 2, 1, 1 }, most[] = { 2, 3, 3, 3, 2, 1 };
+    long left = how_many_left(shared, HOT);
+
+    assert_in_range(left, least[report->done], most[report->done]);
+    if (report->done >= 3) {
+        assert_int_equal(sa_throttle_peek(shared, FIRST_KEY + 499, &once), 0);
+    }
+    keys_are_known(shared, FIRST_KEY + 498, 499);
+    capacity_is_kept(shared);
+}
+
+static void test_T222_killed_while_undoing(void **state)
+{
+    static const scene_t scene = {prepare_undo, operate_undo, examine_undo, 1, 0};
+    at_every_step(&scene);
+}
+
 /* --- spent --- */
 
 enum { LIVE = 2000, OLD = 300 };
+enum { SWEEPER = 500001 };     /* old nodes in its own bucket would save it the sweep */
 
 static void id_of(unsigned char id[32], uint32_t n)
 {
@@ -371,19 +413,19 @@ static void prepare_sweep(sa_shared_t *shared)
     for (uint32_t i = 0; i < 20000; i++) {
         spend(shared, 200000 + i, 1000);
     }
-    assert_int_equal(spend(shared, 500000, 1000), SA_SPENT_FULL);
+    assert_int_equal(spend(shared, SWEEPER, 1000), SA_SPENT_FULL);
     steady_offset_ms += 2000;
 }
 
 static void operate_sweep(sa_shared_t *shared)
 {
-    report->done += spend(shared, 500000, 2 * HOUR) == SA_SPENT_FIRST;
+    report->done += spend(shared, SWEEPER, 2 * HOUR) == SA_SPENT_FIRST;
 }
 
 static void examine_sweep(sa_shared_t *shared)
 {
     if (report->done) {
-        assert_int_equal(spend(shared, 500000, 2 * HOUR), SA_SPENT_AGAIN);
+        assert_int_equal(spend(shared, SWEEPER, 2 * HOUR), SA_SPENT_AGAIN);
     }
     for (uint32_t i = 0; i < LIVE; i++) {
         assert_int_equal(spend(shared, i, 2 * HOUR), SA_SPENT_AGAIN);
@@ -449,6 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_T222_T178_killed_while_evicting),
         cmocka_unit_test(test_T222_killed_while_trimming),
+        cmocka_unit_test(test_T222_killed_while_undoing),
         cmocka_unit_test(test_T222_T2_killed_while_spending),
         cmocka_unit_test(test_T222_T2_killed_while_sweeping),
         cmocka_unit_test(test_T222_T203_killed_while_storing),
