@@ -57,6 +57,29 @@ int sa_utf8_valid(const char *text, apr_size_t len)
     return 1;
 }
 
+apr_uint32_t sa_utf8_next(const char **text)
+{
+    const unsigned char *s = (const unsigned char *)*text;
+    apr_uint32_t code = s[0];
+    apr_size_t n = utf8_char(s, strnlen(*text, 4), &code);
+
+    *text += n ? n : 1;
+    return n ? code : s[0];
+}
+
+char *sa_utf8_put(char *out, apr_uint32_t code)
+{
+    static const unsigned char lead[] = { 0, 0, 0xC0, 0xE0, 0xF0 };
+    int n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+
+    for (int i = n - 1; i > 0; i--) {
+        out[i] = (char)(0x80 | (code & 0x3F));
+        code >>= 6;
+    }
+    out[0] = (char)(lead[n] | code);
+    return out + n;
+}
+
 apr_size_t sa_utf8_prefix(const char *text, int max)
 {
     const char *end = text;

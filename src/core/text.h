@@ -7,6 +7,12 @@
 /* Strict RFC 3629 UTF-8 without NUL. */
 int sa_utf8_valid(const char *text, apr_size_t len);
 
+/* The character at *text, which is not at its end, and *text moved behind it. A byte that is
+ * no UTF-8 counts as a character of its own. */
+apr_uint32_t sa_utf8_next(const char **text);
+/* Writes a character, 1..4 bytes and no NUL, and returns what follows it. */
+char *sa_utf8_put(char *out, apr_uint32_t code);
+
 /* The one canonical form of an e-mail address: ASCII lower case, one '@', a local
  * part of 1..64 bytes of RFC 5322 dot-atom characters (UTF-8 allowed), a domain of
  * letters, digits, '-' and '.' (non-ASCII
