@@ -211,7 +211,7 @@ int sa_provider_vouches(const sa_provider_t *provider, const char *canonical, in
     return by_default;
 }
 
-void sa_identity_set_name(apr_pool_t *p, sa_identity_t *identity, const char *name)
+static void split_name(apr_pool_t *p, sa_identity_t *identity, const char *name)
 {
     const char *full = sa_clean_name(p, name ? name : "", 2 * SA_NAME_MAX);
     const char *gap = strchr(full, ' ');
@@ -219,4 +219,15 @@ void sa_identity_set_name(apr_pool_t *p, sa_identity_t *identity, const char *na
 
     identity->first_name = sa_clean_name(p, first, SA_NAME_MAX);
     identity->last_name = gap ? sa_clean_name(p, gap, SA_NAME_MAX) : "";
+}
+
+void sa_identity_set_names(apr_pool_t *p, sa_identity_t *identity, const char *given,
+                           const char *family, const char *name)
+{
+    if (!given && !family) {
+        split_name(p, identity, name);
+        return;
+    }
+    identity->first_name = sa_clean_name(p, given ? given : "", SA_NAME_MAX);
+    identity->last_name = sa_clean_name(p, family ? family : "", SA_NAME_MAX);
 }

@@ -37,7 +37,9 @@ sa_error_t *sa_exchange_code(const sa_provider_t *provider, const sa_provider_en
  * `by_default` is the answer of its type. */
 int sa_provider_vouches(const sa_provider_t *provider, const char *canonical, int by_default);
 
-/* first_name and last_name of a full name, cut at its first space; name may be NULL. */
-void sa_identity_set_name(apr_pool_t *p, sa_identity_t *identity, const char *name);
+/* first_name and last_name, cleaned; a full name is cut at its first space where there is neither.
+ * Each may be NULL. */
+void sa_identity_set_names(apr_pool_t *p, sa_identity_t *identity, const char *given,
+                           const char *family, const char *name);
 
 #endif

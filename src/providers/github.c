@@ -50,7 +50,7 @@ static sa_error_t *read_user(const sa_provider_t *provider, apr_pool_t *p,
     identity->issuer = provider->issuer;
     identity->subject = apr_psprintf(p, "%" APR_INT64_T_FMT,
                                      (apr_int64_t)json_integer_value(id));
-    sa_identity_set_name(p, identity, sa_json_string(user, "name"));
+    sa_identity_set_names(p, identity, NULL, NULL, sa_json_string(user, "name"));
     return NULL;
 }
 
