@@ -84,11 +84,15 @@ sa_error_t *sa_provider_failed(const sa_provider_t *provider, apr_pool_t *p, apr
 /* ---- code exchange ---- */
 
 /* The provider's error code for the log: only when it looks like one of RFC 6749's, as a
- * hostile one might echo what we sent. */
-static const char *error_code(const json_t *answer)
+ * hostile one might echo what we sent; or Facebook's number. */
+static const char *error_code(apr_pool_t *p, const json_t *answer)
 {
     const char *code = sa_json_string(answer, "error");
+    const json_t *number = json_object_get(json_object_get(answer, "error"), "code");
 
+    if (json_is_integer(number)) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT, (apr_int64_t)json_integer_value(number));
+    }
     if (!code || strlen(code) > 64 ||
         code[strspn(code, "abcdefghijklmnopqrstuvwxyz_")] != '\0') {
         return "no error code";
@@ -96,12 +100,13 @@ static const char *error_code(const json_t *answer)
     return code;
 }
 
-/* Our registration is wrong, not the user's code (RFC 6749 section 5.2, and GitHub's own words). */
+/* Our registration is wrong, not the user's code (RFC 6749 section 5.2, GitHub's own words, and
+ * Facebook's numbers for a client secret and an application that it does not know). */
 static int is_our_fault(const char *code)
 {
     static const char *const codes[] = {
         "invalid_client", "unauthorized_client", "unsupported_grant_type",
-        "incorrect_client_credentials", "redirect_uri_mismatch"
+        "incorrect_client_credentials", "redirect_uri_mismatch", "1", "101"
     };
 
     for (apr_size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); ++i) {
@@ -115,7 +120,7 @@ static int is_our_fault(const char *code)
 static sa_error_t *rejected(const sa_provider_t *provider, apr_pool_t *p, int status,
                             const json_t *answer)
 {
-    const char *code = error_code(answer);
+    const char *code = error_code(p, answer);
     sa_error_t *error = sa_error(p, SA_E_PROVIDER_REJECTED, provider->label,
                                  "%s: token endpoint: status %d, %s", provider->name, status, code);
 
@@ -172,6 +177,17 @@ static sa_error_t *read_token(const sa_provider_t *provider, apr_pool_t *p,
     }
     *answer = json;
     return NULL;
+}
+
+sa_credential_t sa_with_redirect_uri(const sa_provider_t *provider,
+                                     const sa_credential_t *credential)
+{
+    sa_credential_t full = *credential;
+
+    if (!full.redirect_uri && provider->redirect_uris->nelts == 1) {
+        full.redirect_uri = sa_list_at(provider->redirect_uris, 0);
+    }
+    return full;
 }
 
 sa_error_t *sa_exchange_code(const sa_provider_t *provider, const sa_provider_env_t *env,

@@ -27,6 +27,11 @@ sa_error_t *sa_provider_failed(const sa_provider_t *provider, apr_pool_t *p, apr
 sa_error_t *sa_provider_garbled(const sa_provider_t *provider, apr_pool_t *p, const char *what,
                                 const char *why);
 
+/* The credential with the redirect_uri of the authorization request, which OIDC Core 3.1.3.1 and
+ * Facebook want: a front end that names none used the only one there is. */
+sa_credential_t sa_with_redirect_uri(const sa_provider_t *provider,
+                                     const sa_credential_t *credential);
+
 /* Exchanges the credential's code (RFC 6749 section 4.1.3, client_secret_post). The access
  * token is printable ASCII without spaces, at most 4096 bytes; *answer is the whole object. */
 sa_error_t *sa_exchange_code(const sa_provider_t *provider, const sa_provider_env_t *env,

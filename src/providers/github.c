@@ -6,19 +6,22 @@
 #include <apr_strings.h>
 #include <string.h>
 
-#define ISSUER "https://github.com"
-#define API "https://api.github.com"
+static void fill_urls(sa_provider_t *provider, apr_pool_t *p)
+{
+    const char *base = provider->base_url ? provider->base_url : "https://github.com";
+    const char *api = provider->base_url ? apr_pstrcat(p, provider->base_url, "/api/v3", NULL)
+                                         : "https://api.github.com";
+
+    sa_fill(&provider->issuer, base);
+    sa_fill(&provider->authorize_url, apr_pstrcat(p, base, "/login/oauth/authorize", NULL));
+    sa_fill(&provider->token_url, apr_pstrcat(p, base, "/login/oauth/access_token", NULL));
+    sa_fill(&provider->userinfo_url, apr_pstrcat(p, api, "/user", NULL));
+    sa_fill(&provider->emails_url, apr_pstrcat(p, api, "/user/emails", NULL));
+}
 
 static const char *finish(sa_provider_t *provider, apr_pool_t *p)
 {
-    if (provider->hosted_domain || provider->jwks_url || provider->discovery_url) {
-        return "hd=, jwks-url= and discovery-url= are for type=oidc";
-    }
-    sa_fill(&provider->issuer, ISSUER);
-    sa_fill(&provider->authorize_url, ISSUER "/login/oauth/authorize");
-    sa_fill(&provider->token_url, ISSUER "/login/oauth/access_token");
-    sa_fill(&provider->userinfo_url, API "/user");
-    sa_fill(&provider->emails_url, API "/user/emails");
+    fill_urls(provider, p);
     sa_fill(&provider->scope, "read:user user:email");
     if (provider->client_ids->nelts == 0) {
         provider->disabled_because = "client-id is missing";

@@ -50,9 +50,6 @@ static const char *finish(sa_provider_t *provider, apr_pool_t *p)
     if (strpbrk(provider->issuer, "{}")) {
         return "issuer= must be one issuer, not a template with { and }";
     }
-    if (provider->emails_url) {
-        return "emails-url= is for type=github";
-    }
     if (sa_is_google(provider)) {
         fill_google(provider);
     }
@@ -155,24 +152,11 @@ static sa_error_t *by_id_token(const sa_provider_t *provider, const sa_provider_
     return error;
 }
 
-/* OIDC Core 3.1.3.1 wants the redirect_uri of the authorization request; a front end that names none
- * used the only one there is. */
-static sa_credential_t with_redirect_uri(const sa_provider_t *provider,
-                                         const sa_credential_t *credential)
-{
-    sa_credential_t full = *credential;
-
-    if (!full.redirect_uri && provider->redirect_uris->nelts == 1) {
-        full.redirect_uri = sa_list_at(provider->redirect_uris, 0);
-    }
-    return full;
-}
-
 static sa_error_t *by_code(const sa_provider_t *provider, const sa_provider_env_t *env,
                            apr_pool_t *p, const sa_credential_t *credential,
                            sa_identity_t **identity)
 {
-    const sa_credential_t full = with_redirect_uri(provider, credential);
+    const sa_credential_t full = sa_with_redirect_uri(provider, credential);
     const char *access_token;
     json_t *answer;
     sa_endpoints_t endpoints;

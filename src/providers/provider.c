@@ -12,13 +12,17 @@
 #include <strings.h>
 
 #define NAME_MAX_LEN 64
+#define EMAIL_REQUIRED_UNSET (-1)
 
-static const sa_provider_type_t *const types[] = { &sa_provider_github, &sa_provider_oidc };
-#define TYPES "'github' or 'oidc'"
+static const sa_provider_type_t *const types[] = {
+    &sa_provider_github, &sa_provider_facebook, &sa_provider_oidc
+};
+#define TYPES "'github', 'facebook' or 'oidc'"
 
 static const struct { const char *name, *label; const sa_provider_type_t *type; } presets[] = {
     { "github", "GitHub", &sa_provider_github },
     { "google", "Google", &sa_provider_oidc },
+    { "facebook", "Facebook", &sa_provider_facebook },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -54,7 +58,7 @@ sa_provider_t *sa_provider_make(apr_pool_t *p, const char *name, const char **wh
     provider->client_ids = apr_array_make(p, 1, sizeof(const char *));
     provider->redirect_uris = apr_array_make(p, 1, sizeof(const char *));
     provider->email_domains = apr_array_make(p, 1, sizeof(const char *));
-    provider->email_required = 1;
+    provider->email_required = EMAIL_REQUIRED_UNSET;
     provider->id_token_alg = SA_ALG_RS256;
     return provider;
 }
@@ -192,13 +196,15 @@ static const char *set_base_url(sa_provider_t *provider, apr_pool_t *p, const op
     while (len > 0 && value[len - 1] == '/') {
         --len;
     }
-    const char *base = apr_pstrmemdup(p, value, len);
-    sa_fill(&provider->issuer, base);
-    sa_fill(&provider->authorize_url, apr_pstrcat(p, base, "/login/oauth/authorize", NULL));
-    sa_fill(&provider->token_url, apr_pstrcat(p, base, "/login/oauth/access_token", NULL));
-    sa_fill(&provider->userinfo_url, apr_pstrcat(p, base, "/api/v3/user", NULL));
-    sa_fill(&provider->emails_url, apr_pstrcat(p, base, "/api/v3/user/emails", NULL));
+    provider->base_url = apr_pstrmemdup(p, value, len);
     return NULL;
+}
+
+/* The number of a version, "24.0"; it becomes part of a path. */
+static const char *set_version(sa_provider_t *provider, apr_pool_t *p, const option_t *option,
+                               const char *value)
+{
+    return value[strspn(value, "0123456789.")] ? "" : set_text(provider, p, option, value);
 }
 
 static int is_domain(const char *text)
@@ -270,6 +276,8 @@ static const option_t options[] = {
     { "jwks-url", set_text, MEMBER(jwks_url), URL },
     { "discovery-url", set_text, MEMBER(discovery_url), URL },
     { "base-url", set_base_url, 0, URL },
+    { "api-version", set_version, MEMBER(api_version), "a version such as 24.0" },
+    { "profile-params", set_text, MEMBER(profile_params), TEXT },
     { "hd", set_domain, MEMBER(hosted_domain), "a domain in lower case" },
     { "email-trust", set_email_trust, 0,
       "'none', 'verified' or domains in lower case, separated by commas" },
@@ -334,13 +342,39 @@ static const char *check_urls(const sa_provider_t *provider, apr_pool_t *p)
     return NULL;
 }
 
+/* An option that the provider's type does not have. */
+static const char *check_foreign(const sa_provider_t *provider, apr_pool_t *p)
+{
+    const struct { const char *key, *value; const sa_provider_type_t *type; } own[] = {
+        { "hd", provider->hosted_domain, &sa_provider_oidc },
+        { "jwks-url", provider->jwks_url, &sa_provider_oidc },
+        { "discovery-url", provider->discovery_url, &sa_provider_oidc },
+        { "emails-url", provider->emails_url, &sa_provider_github },
+        { "api-version", provider->api_version, &sa_provider_facebook },
+        { "profile-params", provider->profile_params, &sa_provider_facebook },
+    };
+
+    for (apr_size_t i = 0; i < COUNT(own); ++i) {
+        if (own[i].value && provider->type != own[i].type) {
+            return apr_psprintf(p, "%s= is for type=%s", own[i].key, own[i].type->name);
+        }
+    }
+    return NULL;
+}
+
 const char *sa_provider_finish(sa_provider_t *provider, apr_pool_t *p)
 {
     if (!provider->type) {
         return "type= is missing, must be " TYPES;
     }
     sa_fill(&provider->label, provider->name);
-    const char *problem = provider->type->finish(provider, p);
+    if (provider->email_required == EMAIL_REQUIRED_UNSET) {
+        provider->email_required = provider->type != &sa_provider_facebook;
+    }
+    const char *problem = check_foreign(provider, p);
+    if (!problem) {
+        problem = provider->type->finish(provider, p);
+    }
     return problem ? problem : check_urls(provider, p);
 }
 

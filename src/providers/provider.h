@@ -59,7 +59,7 @@ typedef struct {
 } sa_provider_env_t;
 
 struct sa_provider_type_t {
-    const char *name;           /* "github", "oidc", …: the value of type= */
+    const char *name;           /* "github", "facebook", "oidc": the value of type= */
     int flows;                  /* sa_flow_t bits it can do at all */
     /* Fills defaults for options left unset and checks the whole; a phrase when the
      * combination is wrong. Missing credentials are not an error: disabled_because is set. */
@@ -90,17 +90,20 @@ struct sa_provider_t {
     apr_array_header_t *redirect_uris;  /* const char *, byte-exact list */
     const char *scope;
     const char *authorize_url, *token_url, *userinfo_url, *emails_url, *jwks_url, *discovery_url;
+    const char *base_url;       /* github: of an Enterprise server; NULL = github.com */
+    const char *api_version;    /* facebook: of the Graph API in the default endpoints */
+    const char *profile_params; /* facebook: what /me is asked for; finish makes it a query */
     const char *hosted_domain;  /* required hd claim, NULL = any */
     sa_email_trust_t email_trust;
     apr_array_header_t *email_domains;  /* const char *, for SA_EMAIL_TRUST_DOMAINS */
-    int email_required;         /* 1 (default), 0 = email-required=off */
+    int email_required;         /* 0 = email-required=off; default 1, for facebook 0 */
     sa_alg_t id_token_alg;      /* the one algorithm ID tokens must use; RS256 by default */
     int allow_http;             /* 1 = endpoints may be http:// to any host (tests, intranets) */
     sa_http_limits_t limits;    /* time-outs, size, CA bundle, proxy: set by the configuration */
     const char *defn;           /* "file:line" of its directive */
 };
 
-/* A provider with nothing but its name; type and defaults come from the name (github, google;
+/* A provider with nothing but its name; type and defaults come from the name (github, google, facebook;
  * google-oauth2 is an alias and becomes google) or from type=. NULL and *why when the name is not allowed. */
 sa_provider_t *sa_provider_make(apr_pool_t *p, const char *name, const char **why);
 /* 1 when `name` names this provider, aliases included (google-oauth2 = google). */
@@ -117,6 +120,7 @@ sa_error_t *sa_provider_email_error(const sa_provider_t *provider, apr_pool_t *p
                                     const sa_identity_t *identity);
 
 extern const sa_provider_type_t sa_provider_github;
+extern const sa_provider_type_t sa_provider_facebook;
 extern const sa_provider_type_t sa_provider_oidc;       /* google is one of these with presets */
 
 #endif

@@ -67,6 +67,31 @@ static void test_presets(void **state)
     assert_int_equal(sa_provider_flows(google), SA_FLOW_ID_TOKEN | SA_FLOW_CODE);
 }
 
+static void test_facebook_preset(void **state)
+{
+    (void)state;
+    sa_provider_t *facebook = make_provider("facebook", "client-id", "1", NULL);
+    assert_string_equal(facebook->label, "Facebook");
+    assert_string_equal(facebook->issuer, "https://www.facebook.com");
+    assert_string_equal(facebook->authorize_url, "https://www.facebook.com/v24.0/dialog/oauth");
+    assert_string_equal(facebook->token_url,
+                        "https://graph.facebook.com/v24.0/oauth/access_token");
+    assert_string_equal(facebook->userinfo_url, "https://graph.facebook.com/v24.0/me");
+    assert_string_equal(facebook->scope, "email,public_profile");
+    assert_int_equal(facebook->email_required, 0);
+    assert_string_equal(facebook->disabled_because, "client-secret is missing");
+    facebook = make_provider("work", "type", "facebook", "api-version", "25.0", "token-url",
+                             "https://a.test/t", "email-required", "on", "client-secret", "s",
+                             NULL);
+    assert_string_equal(facebook->userinfo_url, "https://graph.facebook.com/v25.0/me");
+    assert_string_equal(facebook->token_url, "https://a.test/t");
+    assert_int_equal(facebook->email_required, 1);
+    assert_string_equal(facebook->disabled_because, "client-id is missing");
+    facebook = make_provider("facebook", "client-id", "1", "client-secret", "s", NULL);
+    assert_null(facebook->disabled_because);
+    assert_int_equal(sa_provider_flows(facebook), SA_FLOW_CODE);
+}
+
 static void test_enterprise_and_other_issuers(void **state)
 {
     (void)state;
@@ -110,7 +135,7 @@ static void test_wrong_options_name_what_is_allowed(void **state)
     wrong("label", "Gesch\xe4" "ft", "must be UTF-8 text");
     wrong("client_id", "x", "must be one of 'type', 'label', 'client-id'");
     wrong("clientid", "x", "'allow-http'");
-    wrong("type", "saml", "'github' or 'oidc'");
+    wrong("type", "saml", "'github', 'facebook' or 'oidc'");
     wrong("email-trust", "Example.test", "'none', 'verified'");
     wrong("email-trust", "", "'none', 'verified'");
     wrong("email-trust", "a.test,b_c", "'none', 'verified'");
@@ -123,6 +148,8 @@ static void test_wrong_options_name_what_is_allowed(void **state)
     wrong("redirect-uri", "https://a.test/#f", "absolute URI");
     wrong("redirect-uri", "https://a.test/a b", "absolute URI");
     wrong("hd", "Example.test", "domain");
+    wrong("api-version", "v24.0", "24.0");
+    wrong("api-version", "24/..", "24.0");
     wrong("scope", "a\nb", "control characters");
     const char *problem = sa_provider_set(named("github"), pool, "client-secret", "s3cr\x01t");
     assert_null(strstr(problem, "s3cr"));
@@ -154,6 +181,14 @@ static void test_T41_wrong_combinations(void **state)
     unfinished("google", "emails-url", "https://a.test/", "type=github");
     unfinished("github", "jwks-url", "https://a.test/", "type=oidc");
     unfinished("github", "hd", "a.test", "type=oidc");
+    unfinished("facebook", "discovery-url", "https://a.test/", "type=oidc");
+    unfinished("github", "api-version", "24.0", "type=facebook");
+    unfinished("google", "profile-params", "locale=de_DE", "type=facebook");
+    unfinished("facebook", "profile-params", "fields=id&fields=email", "given twice");
+    unfinished("facebook", "profile-params", "fields=%zz", "profile-params='fields=%zz'");
+    unfinished("facebook", "profile-params", "access_token=x", "are added");
+    unfinished("facebook", "profile-params", "appsecret_proof=x", "are added");
+    unfinished("facebook", "userinfo-url", "http://a.test/", "userinfo-url=");
     unfinished("github", "token-url", "http://a.test/", "token-url='http://a.test/'");
     unfinished("github", "token-url", "file:///etc/passwd", "token-url=");
     unfinished("github", "emails-url", "https://u:p@a.test/", "emails-url=");
@@ -200,6 +235,8 @@ static void test_email_errors(void **state)
                "Your Google account email address is not verified.");
     email_case("google", "a@b.test", "email_unverified",
                "Your Google account email address is not verified.");
+    email_case("facebook", "a@b.test", "email_unverified",
+               "Your Facebook account email address is not verified.");
 }
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -209,6 +246,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_names),
         CASE(test_presets),
+        CASE(test_facebook_preset),
         CASE(test_enterprise_and_other_issuers),
         CASE(test_wrong_options_name_what_is_allowed),
         CASE(test_T41_wrong_combinations),

@@ -1,5 +1,5 @@
-/* Providers against a mock server: hostile vectors, and GitHub. The group
- * facebook_debug of provider_responses.json belongs to the Facebook provider's own test. */
+/* Providers against a mock server: hostile vectors, and GitHub. The group facebook_debug of
+ * provider_responses.json is driven by test_facebook. */
 #include "provider_fixture.h"
 
 #include "core/json.h"

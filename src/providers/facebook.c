@@ -1,0 +1,193 @@
+#include "providers/common.h"
+
+#include "core/crypto.h"
+#include "core/form.h"
+#include "core/json.h"
+#include "core/text.h"
+
+#include <apr_escape.h>
+#include <apr_strings.h>
+#include <string.h>
+
+#define WWW "https://www.facebook.com"
+#define GRAPH "https://graph.facebook.com"
+#define API_VERSION "24.0"
+#define BAD_TOKEN 190           /* Graph's error code for an access token it does not accept */
+
+/* ---- configuration ---- */
+
+/* The query that /me is asked with, but for the token and its proof; NULL and *why. */
+static const char *read_profile_params(apr_pool_t *p, const char *text, const char **why)
+{
+    json_t *params = sa_form_parse(p, text, strlen(text), why);
+    const char *query = "";
+    const char *name;
+    json_t *value;
+
+    if (!params) {
+        return NULL;
+    }
+    if (json_object_get(params, "access_token") || json_object_get(params, "appsecret_proof")) {
+        *why = "access_token and appsecret_proof are added to each request";
+        return NULL;
+    }
+    if (!json_object_get(params, "fields")) {
+        query = "fields=id,email,first_name,last_name&";
+    }
+    json_object_foreach(params, name, value) {
+        query = apr_pstrcat(p, query, sa_form_encode(p, name, json_string_value(value), NULL), "&",
+                            NULL);
+    }
+    return query;
+}
+
+static void fill_urls(sa_provider_t *provider, apr_pool_t *p)
+{
+    const char *version = provider->api_version ? provider->api_version : API_VERSION;
+    const char *graph = apr_pstrcat(p, GRAPH "/v", version, NULL);
+
+    sa_fill(&provider->authorize_url, apr_pstrcat(p, WWW "/v", version, "/dialog/oauth", NULL));
+    sa_fill(&provider->token_url, apr_pstrcat(p, graph, "/oauth/access_token", NULL));
+    sa_fill(&provider->userinfo_url, apr_pstrcat(p, graph, "/me", NULL));
+}
+
+static const char *finish(sa_provider_t *provider, apr_pool_t *p)
+{
+    const char *params = provider->profile_params ? provider->profile_params : "";
+    const char *why = NULL;
+
+    provider->profile_params = read_profile_params(p, params, &why);
+    if (!provider->profile_params) {
+        return apr_psprintf(p, "profile-params='%s' must be a query such as "
+                            "fields=id,email,name&locale=en_US: %s", params, why);
+    }
+    sa_fill(&provider->issuer, WWW);
+    sa_fill(&provider->scope, "email,public_profile");
+    fill_urls(provider, p);
+    if (provider->client_ids->nelts == 0) {
+        provider->disabled_because = "client-id is missing";
+    } else if (!provider->client_secret) {
+        provider->disabled_because = "client-secret is missing";
+    }
+    return NULL;
+}
+
+/* ---- Graph ---- */
+
+/* An answer of Graph: an object without an error. */
+static sa_error_t *read_answer(const sa_provider_t *provider, apr_pool_t *p,
+                               const sa_http_response_t *response, const char *what,
+                               json_t **answer)
+{
+    const char *why = "not a JSON object";
+    json_t *json = sa_json_parse(p, response->body, response->len, &why);
+    const json_t *error = json_object_get(json, "error");
+
+    if (response->status < 500 &&
+        json_integer_value(json_object_get(error, "code")) == BAD_TOKEN) {
+        return sa_error(p, SA_E_PROVIDER_REJECTED, provider->label,
+                        "%s: %s: the access token was refused", provider->name, what);
+    }
+    if (response->status != 200) {
+        return sa_provider_failed(provider, p, APR_SUCCESS, response, what);
+    }
+    if (!json_is_object(json) || error) {
+        return sa_provider_garbled(provider, p, what, error ? "an error with status 200" : why);
+    }
+    *answer = json;
+    return NULL;
+}
+
+/* GET url?query with the access token and the proof that it is ours who hold it: HMAC-SHA-256
+ * under the app secret. query is empty or ends in '&'. */
+static sa_error_t *ask(const sa_provider_t *provider, const sa_provider_env_t *env, apr_pool_t *p,
+                       const char *url, const char *query, const char *token, const char *what,
+                       json_t **answer)
+{
+    const char *secret = provider->client_secret;
+    unsigned char mac[SA_SHA256_LEN];
+    sa_http_response_t response;
+
+    sa_hmac_sha256(secret, strlen(secret), token, strlen(token), mac);
+    char *tail = sa_form_encode(p, "access_token", token, "appsecret_proof",
+                                apr_pescape_hex(p, mac, sizeof(mac), 0), NULL);
+    char *full = apr_pstrcat(p, url, strchr(url, '?') ? "&" : "?", query, tail, NULL);
+    sa_http_request_t request = { .url = full };
+    apr_status_t rv = sa_provider_perform(provider, env, p, &request, 1, &response);
+    sa_wipe(tail, strlen(tail));
+    sa_wipe(full, strlen(full));
+    if (rv != APR_SUCCESS || response.outcome != SA_HTTP_DONE) {
+        return sa_provider_failed(provider, p, rv, &response, what);
+    }
+    return read_answer(provider, p, &response, what, answer);
+}
+
+/* An id of Graph's, a decimal number that it writes as a string or as a number; NULL when it is
+ * neither. */
+static const char *id_text(apr_pool_t *p, const json_t *id)
+{
+    const char *text = json_string_value(id);
+
+    if (json_is_integer(id) && json_integer_value(id) > 0) {
+        return apr_psprintf(p, "%" APR_INT64_T_FMT, (apr_int64_t)json_integer_value(id));
+    }
+    return text && *text && strlen(text) <= 64 && !text[strspn(text, "0123456789")] ? text : NULL;
+}
+
+/* Facebook never says that an address is verified: it counts only as far as email-trust= goes. */
+static sa_error_t *read_me(const sa_provider_t *provider, apr_pool_t *p, const json_t *me,
+                           sa_identity_t **identity)
+{
+    const char *id = id_text(p, json_object_get(me, "id"));
+    const char *email = sa_json_string(me, "email");
+
+    if (!id) {
+        return sa_provider_garbled(provider, p, "me", "no usable id");
+    }
+    sa_identity_t *found = apr_pcalloc(p, sizeof(*found));
+    found->issuer = provider->issuer;
+    found->subject = id;
+    found->email = email ? sa_email_canonical(p, email) : NULL;
+    if (found->email) {
+        found->email_vouched = sa_provider_vouches(provider, found->email, 0);
+        found->email_verified = found->email_vouched;
+    }
+    sa_identity_set_names(p, found, sa_json_string(me, "first_name"),
+                          sa_json_string(me, "last_name"), sa_json_string(me, "name"));
+    *identity = found;
+    return NULL;
+}
+
+static sa_error_t *about_user(const sa_provider_t *provider, const sa_provider_env_t *env,
+                              apr_pool_t *p, const char *token, sa_identity_t **identity)
+{
+    json_t *me = NULL;
+    sa_error_t *error = ask(provider, env, p, provider->userinfo_url, provider->profile_params,
+                            token, "me", &me);
+
+    return error ? error : read_me(provider, p, me, identity);
+}
+
+/* ---- flows ---- */
+
+static sa_error_t *identify(const sa_provider_t *provider, const sa_provider_env_t *env,
+                            apr_pool_t *p, const sa_credential_t *credential,
+                            sa_identity_t **identity, sa_proof_t *proof)
+{
+    const sa_credential_t full = sa_with_redirect_uri(provider, credential);
+    const char *token;
+    json_t *answer;
+
+    memset(proof, 0, sizeof(*proof));
+    *identity = NULL;
+    sa_error_t *error = sa_exchange_code(provider, env, p, &full, provider->token_url, &token,
+                                         &answer);
+    return error ? error : about_user(provider, env, p, token, identity);
+}
+
+const sa_provider_type_t sa_provider_facebook = {
+    .name = "facebook",
+    .flows = SA_FLOW_CODE,
+    .finish = finish,
+    .identify = identify,
+};
