@@ -128,11 +128,8 @@ static sa_error_t *rejected(const sa_provider_t *provider, apr_pool_t *p, int st
     return error;
 }
 
-static const char *token_problem(const json_t *answer, const char **access_token)
+static const char *access_token_problem(const char *token)
 {
-    const char *token = sa_json_string(answer, "access_token");
-    const json_t *type = json_object_get(answer, "token_type");
-
     if (!token || !*token) {
         return "no access_token";
     }
@@ -143,6 +140,26 @@ static const char *token_problem(const json_t *answer, const char **access_token
         if (*c <= 0x20 || *c >= 0x7f) {
             return "the access_token has characters that a header cannot carry";
         }
+    }
+    return NULL;
+}
+
+sa_error_t *sa_check_access_token(const sa_provider_t *provider, apr_pool_t *p, const char *token)
+{
+    const char *why = access_token_problem(token);
+
+    return why ? sa_error(p, SA_E_PROVIDER_REJECTED, provider->label, "%s: %s", provider->name,
+                          why) : NULL;
+}
+
+static const char *token_problem(const json_t *answer, const char **access_token)
+{
+    const char *token = sa_json_string(answer, "access_token");
+    const json_t *type = json_object_get(answer, "token_type");
+    const char *why = access_token_problem(token);
+
+    if (why) {
+        return why;
     }
     if (type && (!json_is_string(type) || strcasecmp(json_string_value(type), "bearer"))) {
         return "token_type is not bearer";

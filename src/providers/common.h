@@ -38,6 +38,11 @@ sa_error_t *sa_exchange_code(const sa_provider_t *provider, const sa_provider_en
                              apr_pool_t *p, const sa_credential_t *credential,
                              const char *token_url, const char **access_token, json_t **answer);
 
+/* SA_E_PROVIDER_REJECTED for an access token of a front end's that is none: anything but printable
+ * ASCII without spaces, 1 to 4096 bytes. */
+sa_error_t *sa_check_access_token(const sa_provider_t *provider, apr_pool_t *p,
+                                  const char *token);
+
 /* 1 when the provider vouches for a verified canonical address, by email-trust=;
  * `by_default` is the answer of its type. */
 int sa_provider_vouches(const sa_provider_t *provider, const char *canonical, int by_default);

@@ -49,6 +49,7 @@ static void fill_urls(sa_provider_t *provider, apr_pool_t *p)
     sa_fill(&provider->authorize_url, apr_pstrcat(p, WWW "/v", version, "/dialog/oauth", NULL));
     sa_fill(&provider->token_url, apr_pstrcat(p, graph, "/oauth/access_token", NULL));
     sa_fill(&provider->userinfo_url, apr_pstrcat(p, graph, "/me", NULL));
+    sa_fill(&provider->token_check_url, apr_pstrcat(p, graph, "/debug_token", NULL));
 }
 
 static const char *finish(sa_provider_t *provider, apr_pool_t *p)
@@ -185,9 +186,116 @@ static sa_error_t *identify(const sa_provider_t *provider, const sa_provider_env
     return error ? error : about_user(provider, env, p, token, identity);
 }
 
+/* ---- a token that a front end brought ---- */
+
+static int is_over(const json_t *data, const char *name, apr_int64_t now)
+{
+    apr_int64_t until = (apr_int64_t)json_integer_value(json_object_get(data, name));
+
+    return until != 0 && until <= now;      /* 0: never */
+}
+
+/* NULL, or why what debug_token says of a token makes it none for us. */
+static const char *token_problem(const sa_provider_t *provider, apr_pool_t *p, const json_t *data,
+                                 apr_int64_t now)
+{
+    const char *app = id_text(p, json_object_get(data, "app_id"));
+    const char *type = sa_json_string(data, "type");
+
+    if (!json_is_true(json_object_get(data, "is_valid")) || json_object_get(data, "error")) {
+        return "the token is not valid";
+    }
+    if (!app || strcmp(app, sa_list_at(provider->client_ids, 0))) {
+        return "it was issued to another application";
+    }
+    if (!type || strcmp(type, "USER")) {
+        return "it is not a user's";
+    }
+    if (!json_is_integer(json_object_get(data, "expires_at")) ||
+        is_over(data, "expires_at", now) || is_over(data, "data_access_expires_at", now)) {
+        return "it has expired";
+    }
+    return id_text(p, json_object_get(data, "user_id")) ? NULL : "it names no user";
+}
+
+static sa_error_t *refused(const sa_provider_t *provider, apr_pool_t *p, const char *why)
+{
+    return sa_error(p, SA_E_PROVIDER_REJECTED, provider->label, "%s: debug_token: %s",
+                    provider->name, why);
+}
+
+/* *data is what Facebook says of a token that was issued to us. */
+static sa_error_t *check_token(const sa_provider_t *provider, const sa_provider_env_t *env,
+                               apr_pool_t *p, const char *token, apr_int64_t now,
+                               const json_t **data)
+{
+    char *app_token = apr_pstrcat(p, sa_list_at(provider->client_ids, 0), "|",
+                                  provider->client_secret, NULL);
+    char *input = apr_pstrcat(p, sa_form_encode(p, "input_token", token, NULL), "&", NULL);
+    json_t *answer = NULL;
+    sa_error_t *error = ask(provider, env, p, provider->token_check_url, input, app_token,
+                            "debug_token", &answer);
+
+    sa_wipe(app_token, strlen(app_token));
+    if (error) {
+        error->operator_acts = error->kind == SA_E_PROVIDER_REJECTED;   /* the token was our own */
+        return error;
+    }
+    *data = json_object_get(answer, "data");
+    if (!json_is_object(*data)) {
+        return sa_provider_garbled(provider, p, "debug_token", "data is not an object");
+    }
+    const char *why = token_problem(provider, p, *data, now);
+    return why ? refused(provider, p, why) : NULL;
+}
+
+static int grants_email(const json_t *data)
+{
+    size_t i;
+    json_t *scope;
+
+    json_array_foreach(json_object_get(data, "scopes"), i, scope) {
+        if (json_is_string(scope) && !strcmp(json_string_value(scope), "email")) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static sa_error_t *identify_token(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                  apr_pool_t *p, const sa_credential_t *credential,
+                                  sa_identity_t **identity, sa_proof_t *proof)
+{
+    sa_identity_t *found = NULL;
+    const json_t *data = NULL;
+
+    memset(proof, 0, sizeof(*proof));
+    *identity = NULL;
+    sa_error_t *error = sa_check_access_token(provider, p, credential->token);
+    if (!error) {
+        error = check_token(provider, env, p, credential->token, credential->now, &data);
+    }
+    if (!error) {
+        error = about_user(provider, env, p, credential->token, &found);
+    }
+    if (error) {
+        return error;
+    }
+    if (strcmp(found->subject, id_text(p, json_object_get(data, "user_id")))) {
+        return refused(provider, p, "user_id is not the id of me");
+    }
+    if (!grants_email(data)) {
+        found->email = NULL;
+        found->email_verified = found->email_vouched = 0;
+    }
+    *identity = found;
+    return NULL;
+}
+
 const sa_provider_type_t sa_provider_facebook = {
     .name = "facebook",
     .flows = SA_FLOW_CODE,
     .finish = finish,
     .identify = identify,
+    .identify_token = identify_token,
 };

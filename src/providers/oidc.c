@@ -1,8 +1,10 @@
 #include "providers/common.h"
 
+#include "core/base64url.h"
 #include "core/crypto.h"
 #include "core/json.h"
 #include "providers/discovery.h"
+#include "providers/google.h"
 #include "providers/id_token.h"
 #include "providers/jwks_cache.h"
 
@@ -17,6 +19,7 @@ static void fill_google(sa_provider_t *provider)
     sa_fill(&provider->token_url, "https://oauth2.googleapis.com/token");
     sa_fill(&provider->userinfo_url, "https://openidconnect.googleapis.com/v1/userinfo");
     sa_fill(&provider->jwks_url, "https://www.googleapis.com/oauth2/v3/certs");
+    sa_fill(&provider->token_check_url, "https://oauth2.googleapis.com/tokeninfo");
 }
 
 static int asks_for_openid(const char *scope)
@@ -52,6 +55,8 @@ static const char *finish(sa_provider_t *provider, apr_pool_t *p)
     }
     if (sa_is_google(provider)) {
         fill_google(provider);
+    } else if (provider->token_check_url) {
+        return "token-check-url= is for github, google and facebook";
     }
     sa_fill(&provider->scope, "openid email profile");
     if (!asks_for_openid(provider->scope)) {
@@ -211,10 +216,38 @@ static sa_error_t *identify(const sa_provider_t *provider, const sa_provider_env
     return error;
 }
 
+/* A compact JWS starts with its header, a JSON object; no access token of Google's does. */
+static int is_jws(apr_pool_t *p, const char *token)
+{
+    const char *dot = strchr(token, '.');
+    unsigned char *header;
+    apr_size_t len;
+
+    return dot && sa_base64url_decode(&header, &len, p, token, (apr_size_t)(dot - token)) ==
+                      APR_SUCCESS && len > 0 && *header == '{';
+}
+
+static sa_error_t *identify_token(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                  apr_pool_t *p, const sa_credential_t *credential,
+                                  sa_identity_t **identity, sa_proof_t *proof)
+{
+    sa_credential_t as_id_token = *credential;
+
+    if (sa_is_google(provider) && !is_jws(p, credential->token)) {
+        memset(proof, 0, sizeof(*proof));
+        *identity = NULL;
+        return sa_google_identify(provider, env, p, credential->token, credential->now, identity);
+    }
+    as_id_token.flow = SA_FLOW_ID_TOKEN;
+    as_id_token.id_token = credential->token;
+    return identify(provider, env, p, &as_id_token, identity, proof);
+}
+
 const sa_provider_type_t sa_provider_oidc = {
     .name = "oidc",
     .flows = SA_FLOW_CODE | SA_FLOW_ID_TOKEN,
     .finish = finish,
     .identify = identify,
+    .identify_token = identify_token,
     .keep = sa_jwks_keep,
 };

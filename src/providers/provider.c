@@ -275,6 +275,7 @@ static const option_t options[] = {
     { "emails-url", set_text, MEMBER(emails_url), URL },
     { "jwks-url", set_text, MEMBER(jwks_url), URL },
     { "discovery-url", set_text, MEMBER(discovery_url), URL },
+    { "token-check-url", set_text, MEMBER(token_check_url), URL },
     { "base-url", set_base_url, 0, URL },
     { "api-version", set_version, MEMBER(api_version), "a version such as 24.0" },
     { "profile-params", set_text, MEMBER(profile_params), TEXT },
@@ -328,6 +329,7 @@ static const char *check_urls(const sa_provider_t *provider, apr_pool_t *p)
         { "emails-url", provider->emails_url },
         { "jwks-url", provider->jwks_url },
         { "discovery-url", provider->discovery_url },
+        { "token-check-url", provider->token_check_url },
     };
 
     for (apr_size_t i = 0; i < COUNT(urls); ++i) {
@@ -386,6 +388,11 @@ int sa_provider_flows(const sa_provider_t *provider)
         flows &= ~SA_FLOW_CODE;
     }
     return flows;
+}
+
+int sa_provider_takes_tokens(const sa_provider_t *provider)
+{
+    return provider->type->identify_token != NULL && !provider->disabled_because;
 }
 
 sa_error_t *sa_provider_email_error(const sa_provider_t *provider, apr_pool_t *p,

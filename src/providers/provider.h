@@ -34,6 +34,7 @@ typedef struct {
     const char *redirect_uri;   /* checked by the caller; NULL = do not send one */
     const char *code_verifier;  /* forwarded to the provider; NULL = none */
     const char *id_token;       /* SA_FLOW_ID_TOKEN */
+    const char *token;          /* identify_token: an access token or an ID token */
     const char *nonce;          /* required in the ID token when not NULL (ID-token flow);
                                  * code flow: compared only when the ID token carries one */
     apr_int64_t now;            /* seconds */
@@ -68,6 +69,14 @@ struct sa_provider_type_t {
     sa_error_t *(*identify)(const sa_provider_t *provider, const sa_provider_env_t *env,
                             apr_pool_t *p, const sa_credential_t *credential,
                             sa_identity_t **identity, sa_proof_t *proof);
+    /* Who is named by credential->token, an access token that the provider issued to our own
+     * application or, where it has those, an ID token; flow, code and id_token are not looked at.
+     * Whether it was issued to us is asked before anything else, and when it was not nothing else
+     * is. Failures: as identify; a foreign or expired access token is SA_E_PROVIDER_REJECTED, such
+     * an ID token SA_E_ID_TOKEN_INVALID. NULL: the provider cannot tell, or nobody may ask. */
+    sa_error_t *(*identify_token)(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                  apr_pool_t *p, const sa_credential_t *credential,
+                                  sa_identity_t **identity, sa_proof_t *proof);
     /* For the background worker: renews in time what is cached of the provider. NULL: nothing is. */
     void (*keep)(const sa_provider_t *provider, const sa_provider_env_t *env, apr_pool_t *p);
 };
@@ -90,6 +99,7 @@ struct sa_provider_t {
     apr_array_header_t *redirect_uris;  /* const char *, byte-exact list */
     const char *scope;
     const char *authorize_url, *token_url, *userinfo_url, *emails_url, *jwks_url, *discovery_url;
+    const char *token_check_url;        /* says whom an access token was issued to */
     const char *base_url;       /* github: of an Enterprise server; NULL = github.com */
     const char *api_version;    /* facebook: of the Graph API in the default endpoints */
     const char *profile_params; /* facebook: what /me is asked for; finish makes it a query */
@@ -115,6 +125,8 @@ const char *sa_provider_set(sa_provider_t *provider, apr_pool_t *p, const char *
 const char *sa_provider_finish(sa_provider_t *provider, apr_pool_t *p);
 /* Flows usable with this configuration (e.g. no code flow without a client secret). */
 int sa_provider_flows(const sa_provider_t *provider);
+/* 1 when it takes tokens that front ends got from the provider: type->identify_token may be called. */
+int sa_provider_takes_tokens(const sa_provider_t *provider);
 /* The failure for an identity whose e-mail is missing or unverified (CONTRACT §1's two texts). */
 sa_error_t *sa_provider_email_error(const sa_provider_t *provider, apr_pool_t *p,
                                     const sa_identity_t *identity);

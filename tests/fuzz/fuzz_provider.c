@@ -1,4 +1,5 @@
-/* libFuzzer targets: what providers answer. The first byte chooses a flow; the rest, split
+/* libFuzzer targets: what providers answer. The first byte chooses a flow, by code or by a token that
+ * the front end brought; the rest, split
  * at 0xff, are the bodies of the answers in the order of the requests, each led by a byte that
  * chooses its status and type. Nothing goes over the network. */
 #include "core/crypto.h"
@@ -14,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* In the order of fuzz_seeds. */
+enum { GITHUB, GOOGLE, OIDC, FACEBOOK, GITHUB_TOKEN, GOOGLE_TOKEN, FACEBOOK_TOKEN, FLOWS };
 
 #define SHARED_BYTES (4 * 1024 * 1024)
 #define SHARED_INPUTS 8         /* so many have room for their documents */
@@ -84,6 +88,7 @@ apr_status_t sa_http_perform(sa_http_t *http, apr_pool_t *p, const sa_http_limit
                              sa_http_response_t *responses)
 {
     for (int i = 0; i < n; i++) {
+        must(strchr(requests[i].url, '\n') == NULL);
         must(!requests[i].bearer || !strpbrk(requests[i].bearer, "\r\n "));
         must(!strncmp(requests[i].url, "https://", 8));
         answer(p, &responses[i]);
@@ -122,11 +127,17 @@ static sa_provider_t *choose(apr_pool_t *p, int flow)
         "type", "oidc", "client-id", "c", "client-secret", "s", "issuer", url, NULL
     };
 
+    const char *const facebook[] = {
+        "client-id", "1", "client-secret", "s", "email-trust", "verified", NULL
+    };
+
     switch (flow) {
-    case 0:
+    case GITHUB: case GITHUB_TOKEN:
         return make(p, "github", github);
-    case 1:
+    case GOOGLE: case GOOGLE_TOKEN:
         return make(p, "google", google);
+    case FACEBOOK: case FACEBOOK_TOKEN:
+        return make(p, "facebook", facebook);
     default:
         return make(p, "op", oidc);
     }
@@ -163,13 +174,15 @@ static int one(const uint8_t *data, size_t size)
     input_end = data + size;
     apr_pool_create(&p, NULL);
     must(sa_jwks_cache_create(&env.jwks, p) == APR_SUCCESS);
-    const sa_provider_t *provider = choose(p, data[0] % 3);
+    int flow = data[0] % FLOWS;
+    const sa_provider_t *provider = choose(p, flow);
     const sa_credential_t credential = {
-        .flow = data[0] % 3 == 1 ? SA_FLOW_ID_TOKEN : SA_FLOW_CODE, .code = "code",
-        .id_token = id_token, .now = 1800000000, .max_token_age = 600,
+        .flow = flow == GOOGLE ? SA_FLOW_ID_TOKEN : SA_FLOW_CODE, .code = "code",
+        .id_token = id_token, .token = "token", .now = 1800000000, .max_token_age = 600,
     };
-    sa_error_t *error = provider->type->identify(provider, &env, p, &credential, &identity,
-                                                 &proof);
+    sa_error_t *error = (flow < GITHUB_TOKEN ? provider->type->identify
+                                             : provider->type->identify_token)(
+        provider, &env, p, &credential, &identity, &proof);
     must(!error == !!identity);
     if (identity) {
         check(p, provider, identity);

@@ -201,6 +201,45 @@ sa_error_t *by_token(const sa_provider_t *provider, const char *token, sa_identi
     return error;
 }
 
+sa_error_t *by_provider_token(const sa_provider_t *provider, const char *token,
+                              sa_identity_t **identity)
+{
+    sa_credential_t credential = { .token = token, .now = NOW, .max_token_age = 600 };
+    sa_proof_t proof;
+
+    assert_true(sa_provider_takes_tokens(provider));
+    *identity = NULL;
+    sa_error_t *error = provider->type->identify_token(provider, &env, pool, &credential, identity,
+                                                       &proof);
+    assert_true(error ? !*identity : *identity != NULL);
+    return error;
+}
+
+static int allocations_left;
+
+static void *scarce(size_t size)
+{
+    return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+void assert_survives_allocations(const sa_provider_t *provider, const char *token)
+{
+    sa_identity_t *identity;
+    sa_error_t *error = NULL;
+    int n = 0;
+
+    do {
+        allocations_left = n;
+        json_set_alloc_funcs(scarce, free);
+        error = by_provider_token(provider, token, &identity);
+        json_set_alloc_funcs(malloc, free);
+        if (error && error->kind != SA_E_PROVIDER_UNAVAILABLE && error->kind != SA_E_UNAVAILABLE) {
+            fail_msg("allocation %d: %s", n, error->log);
+        }
+    } while (error && ++n < 1000);
+    assert_true(n > 5 && n < 1000);
+}
+
 void assert_no_secrets(const sa_error_t *error)
 {
     const char *texts[] = { error->text, error->log ? error->log : "" };

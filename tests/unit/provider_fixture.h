@@ -50,6 +50,12 @@ char *token_with(const sa_key_t *key, const char *name, json_t *value);
 /* What a login by code or by ID token gives; *identity NULL on failure. */
 sa_error_t *by_code(const sa_provider_t *provider, sa_identity_t **identity);
 sa_error_t *by_token(const sa_provider_t *provider, const char *token, sa_identity_t **identity);
+/* What a token that a front end got from the provider gives; the same. */
+sa_error_t *by_provider_token(const sa_provider_t *provider, const char *token,
+                              sa_identity_t **identity);
+/* by_provider_token again and again, jansson's first allocation failing, then its second, … until
+ * none does. Fails the test when one of the failures is none that a client may get. */
+void assert_survives_allocations(const sa_provider_t *provider, const char *token);
 /* One check of an ID token's signature, by a thread of its own. */
 typedef struct {
     const sa_provider_t *provider;

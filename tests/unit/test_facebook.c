@@ -1,10 +1,15 @@
-/* Facebook: the code flow. */
+/* Facebook: the code flow, and tokens that front ends bring. */
 #include "provider_fixture.h"
 
 #define APP "138483919580948"
 #define TOKEN "EAAB-token"
 /* printf %s "$TOKEN" | openssl dgst -sha256 -hmac "$SECRET" */
 #define PROOF "f1b8916175bf8309c1703286dcfe1a06255198661e88e627c28879a4c89a36d6"
+
+/* printf %s "$APP|$SECRET" | openssl dgst -sha256 -hmac "$SECRET" */
+#define APP_PROOF "b3912d117ab5b417f77bb87e6989a2e879ed595f8493792c9c1321324e418f3a"
+#define DATA(more) "{\"data\":{\"is_valid\":true,\"app_id\":\"" APP "\",\"type\":\"USER\"," \
+                   "\"expires_at\":4102444800,\"user_id\":\"1207059\",\"scopes\":[\"email\"]" more "}}"
 
 /* All endpoints are the mock's and answer well. */
 static sa_provider_t *make_facebook(const char *key, const char *value)
@@ -13,9 +18,11 @@ static sa_provider_t *make_facebook(const char *key, const char *value)
                          "\"expires_in\":5183944}");
     serve("/me", 200, "{\"id\":\"1207059\",\"email\":\"Ada@Example.Test\","
                       "\"first_name\":\"Ada\",\"last_name\":\"Lovelace\"}");
+    serve("/debug_token", 200, DATA(""));
     return make_provider("facebook", "client-id", APP, "client-secret", SECRET, "token-url",
                          mock_url(mock, pool, "/token"), "userinfo-url",
-                         mock_url(mock, pool, "/me"), key, value, NULL);
+                         mock_url(mock, pool, "/me"), "token-check-url",
+                         mock_url(mock, pool, "/debug_token"), key, value, NULL);
 }
 
 static void assert_asked(const char *path, const char *target)
@@ -171,6 +178,185 @@ static void test_T36_refused_code(void **state)
     assert_int_equal(mock_count(mock, "/me"), 0);
 }
 
+/* ---- tokens that front ends bring ---- */
+
+static void test_T21_token_is_checked_before_me_is_asked(void **state)
+{
+    sa_identity_t *identity;
+
+    (void)state;
+    assert_works(by_provider_token(make_facebook("email-trust", "verified"), TOKEN, &identity));
+    assert_string_equal(identity->issuer, "https://www.facebook.com");
+    assert_string_equal(identity->subject, "1207059");
+    assert_string_equal(identity->email, "ada@example.test");
+    assert_true(identity->email_verified && identity->email_vouched);
+    assert_asked("/debug_token", "/debug_token?input_token=" TOKEN "&access_token=" APP "%7C"
+                                 SECRET "&appsecret_proof=" APP_PROOF);
+    assert_asked("/me", "/me?fields=id,email,first_name,last_name&access_token=" TOKEN
+                        "&appsecret_proof=" PROOF);
+    assert_int_equal(mock_count(mock, "/token"), 0);
+}
+
+static void test_T21_T199_debug_token_vectors(void **state)
+{
+    vectors_t v = { 0 };
+    json_t *file = vectors_load(pool, "hostile/provider_responses.json");
+    size_t i;
+    json_t *c;
+
+    (void)state;
+    json_array_foreach(json_object_get(file, "cases"), i, c) {
+        if (strcmp(text_of(c, "group"), "facebook_debug")) {
+            continue;
+        }
+        const sa_provider_t *provider = make_facebook("email-trust", "verified");
+        int asked = mock_count(mock, "/me");
+        sa_identity_t *identity;
+        serve("/debug_token", number_of(c, "status"), text_of(c, "body"));
+        sa_error_t *error = by_provider_token(provider, TOKEN, &identity);
+        int expected = !strcmp(text_of(c, "expect"), "ok");
+        int good = (error == NULL) == expected || json_is_true(json_object_get(c, "either"));
+        if (error) {
+            assert_no_secrets(error);
+            good = good && (error->status == 400 || error->status == 502);
+            /* Only a user_id can be compared with /me, all else is known before it. */
+            good = good && (mock_count(mock, "/me") == asked || strstr(error->log, "of me"));
+        } else {
+            good = good && !strcmp(identity->subject, "1207059");
+            good = good && (!identity->email || strstr(text_of(c, "body"), "\"email\""));
+        }
+        vectors_case(&v, good, text_of(c, "id"), text_of(c, "why"));
+    }
+    vectors_end(&v, 19);
+}
+
+static void debug_gives(const char *body, int status, int kind)
+{
+    const sa_provider_t *provider = make_facebook(NULL, NULL);
+    int asked = mock_count(mock, "/me");
+    sa_identity_t *identity;
+
+    serve("/debug_token", status, body);
+    sa_error_t *error = by_provider_token(provider, TOKEN, &identity);
+    if ((error ? (int)error->kind : -1) != kind) {
+        fail_msg("%d %s: %s", status, body, error ? error->log : "accepted");
+    }
+    assert_int_equal(mock_count(mock, "/me"), asked + !error);
+}
+
+static void test_T21_what_debug_token_must_say(void **state)
+{
+#define HEAD "{\"data\":{\"is_valid\":true,"
+#define TAIL ",\"type\":\"USER\",\"expires_at\":4102444800,\"user_id\":\"1207059\"}}"
+    static const char *const foreign[] = {
+        DATA(",\"error\":{}"), DATA(",\"error\":null"), DATA(",\"data_access_expires_at\":-1"),
+        DATA(",\"data_access_expires_at\":1800000000"),
+        HEAD "\"app_id\":138483919580949" TAIL, HEAD "\"app_id\":1.38483919580948e14" TAIL,
+        HEAD "\"app_id\":\" " APP "\"" TAIL, HEAD "\"app_id\":\"" APP "0\"" TAIL,
+        HEAD "\"app_id\":[\"" APP "\"]" TAIL, HEAD "\"app_id\":null" TAIL,
+        HEAD "\"app_id\":\"0" APP "\"" TAIL,
+        HEAD "\"app_id\":\"" APP "\",\"expires_at\":0,\"user_id\":\"1207059\"}}",
+        HEAD "\"app_id\":\"" APP "\",\"type\":\"PAGE\",\"expires_at\":0,\"user_id\":\"1\"}}",
+        HEAD "\"app_id\":\"" APP "\",\"type\":\"USER\",\"user_id\":\"1207059\"}}",
+        HEAD "\"app_id\":\"" APP "\",\"type\":\"USER\",\"expires_at\":\"4102444800\","
+             "\"user_id\":\"1207059\"}}",
+        HEAD "\"app_id\":\"" APP "\",\"type\":\"USER\",\"expires_at\":1800000000,"
+             "\"user_id\":\"1207059\"}}",
+        HEAD "\"app_id\":\"" APP "\",\"type\":\"USER\",\"expires_at\":0,\"user_id\":{}}}",
+        "{\"data\":{\"is_valid\":\"true\",\"app_id\":\"" APP "\"" TAIL, "{\"data\":{}}",
+    };
+    static const char *const garbled[] = {
+        "", "[]", "true", "{}", "{\"data\":null}", "{\"data\":\"x\"}", "{\"data\":[{}]}",
+        "{\"error\":{\"code\":1}}", DATA(",\"is_valid\":true"), DATA(",\"app_id\":\"1\""),
+        DATA("") "x", "\xff", "{\"data\":{},\"data\":{}}",
+    };
+
+    (void)state;
+    debug_gives(DATA(""), 200, -1);
+    debug_gives(HEAD "\"app_id\":" APP TAIL, 200, -1);
+    debug_gives(HEAD "\"app_id\":" APP ",\"type\":\"USER\",\"expires_at\":1800000001,"
+                     "\"user_id\":1207059}}", 200, -1);
+    debug_gives(DATA(",\"data_access_expires_at\":0"), 200, -1);
+    for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); ++i) {
+        debug_gives(foreign[i], 200, SA_E_PROVIDER_REJECTED);
+    }
+    for (size_t i = 0; i < sizeof(garbled) / sizeof(garbled[0]); ++i) {
+        debug_gives(garbled[i], 200, SA_E_PROVIDER_UNAVAILABLE);
+    }
+    debug_gives(DATA(""), 302, SA_E_PROVIDER_UNAVAILABLE);
+    debug_gives(DATA(""), 404, SA_E_PROVIDER_UNAVAILABLE);
+    debug_gives("{\"error\":{\"code\":4}}", 403, SA_E_PROVIDER_UNAVAILABLE);
+}
+
+/* The access token of that call is made of our own client-id and client-secret. */
+static void test_wrong_secret_is_for_the_operator(void **state)
+{
+    const sa_provider_t *provider = make_facebook(NULL, NULL);
+    sa_identity_t *identity;
+
+    (void)state;
+    serve("/debug_token", 400, "{\"error\":{\"code\":190,\"message\":\"evil\"}}");
+    sa_error_t *error = by_provider_token(provider, TOKEN, &identity);
+    assert_kind(error, SA_E_PROVIDER_REJECTED);
+    assert_int_equal(error->operator_acts, 1);
+    assert_no_secrets(error);
+    serve("/debug_token", 200, "{\"data\":{\"is_valid\":false}}");
+    error = by_provider_token(provider, TOKEN, &identity);
+    assert_int_equal(error->operator_acts, 0);
+}
+
+static void test_address_that_was_not_granted_is_left_out(void **state)
+{
+    static const char *const scopes[] = { "[]", "[\"public_profile\"]", "null", "\"email\"",
+                                          "[[\"email\"]]", "{\"0\":\"email\"}" };
+    const sa_provider_t *provider = make_facebook("email-trust", "verified");
+    sa_identity_t *identity;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); ++i) {
+        serve("/debug_token", 200, apr_pstrcat(pool, HEAD "\"scopes\":", scopes[i],
+                                               ",\"app_id\":\"" APP "\"" TAIL, NULL));
+        assert_works(by_provider_token(provider, TOKEN, &identity));
+        assert_null(identity->email);
+        assert_false(identity->email_verified || identity->email_vouched);
+    }
+}
+
+static void test_T21_token_of_another_user(void **state)
+{
+    const sa_provider_t *provider = make_facebook(NULL, NULL);
+    sa_identity_t *identity;
+
+    (void)state;
+    serve("/me", 200, "{\"id\":\"666\"}");
+    assert_kind(by_provider_token(provider, TOKEN, &identity), SA_E_PROVIDER_REJECTED);
+    serve("/me", 400, "{\"error\":{\"code\":190}}");
+    assert_kind(by_provider_token(provider, TOKEN, &identity), SA_E_PROVIDER_REJECTED);
+    serve("/me", 500, "");
+    assert_kind(by_provider_token(provider, TOKEN, &identity), SA_E_PROVIDER_UNAVAILABLE);
+}
+
+static void test_text_that_is_no_token_asks_nothing(void **state)
+{
+    const sa_provider_t *provider = make_facebook(NULL, NULL);
+    sa_identity_t *identity;
+
+    (void)state;
+    assert_kind(by_provider_token(provider, "", &identity), SA_E_PROVIDER_REJECTED);
+    assert_kind(by_provider_token(provider, "a b", &identity), SA_E_PROVIDER_REJECTED);
+    assert_kind(by_provider_token(provider, "a\r\nX: y", &identity), SA_E_PROVIDER_REJECTED);
+    assert_int_equal(mock_count(mock, NULL), 0);
+    assert_works(by_provider_token(provider, "a&b=c|%d/..", &identity));
+    assert_non_null(strstr(mock_last(mock, pool, "/debug_token"),
+                           "?input_token=a%26b%3Dc%7C%25d%2F..&access_token=" APP));
+}
+
+static void test_T111_allocations_fail(void **state)
+{
+    (void)state;
+    assert_survives_allocations(make_facebook(NULL, NULL), TOKEN);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -183,6 +369,14 @@ int main(void)
         CASE(test_T199_hostile_answers_of_me),
         CASE(test_values_of_other_types_are_left_out),
         CASE(test_T36_refused_code),
+        CASE(test_T21_token_is_checked_before_me_is_asked),
+        CASE(test_T21_T199_debug_token_vectors),
+        CASE(test_T21_what_debug_token_must_say),
+        CASE(test_wrong_secret_is_for_the_operator),
+        CASE(test_address_that_was_not_granted_is_left_out),
+        CASE(test_T21_token_of_another_user),
+        CASE(test_text_that_is_no_token_asks_nothing),
+        CASE(test_T111_allocations_fail),
     };
 
     return cmocka_run_group_tests_name("facebook", tests, fixture_start, fixture_stop);

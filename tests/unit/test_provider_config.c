@@ -49,6 +49,7 @@ static void test_presets(void **state)
     assert_string_equal(github->authorize_url, "https://github.com/login/oauth/authorize");
     assert_string_equal(github->userinfo_url, "https://api.github.com/user");
     assert_string_equal(github->emails_url, "https://api.github.com/user/emails");
+    assert_string_equal(github->token_check_url, "https://api.github.com/applications/a/token");
     assert_int_equal(sa_provider_flows(github), SA_FLOW_CODE);
     assert_int_equal(github->email_required, 1);
 
@@ -60,6 +61,7 @@ static void test_presets(void **state)
     assert_string_equal(google->authorize_url, "https://accounts.google.com/o/oauth2/v2/auth");
     assert_string_equal(google->userinfo_url,
                         "https://openidconnect.googleapis.com/v1/userinfo");
+    assert_string_equal(google->token_check_url, "https://oauth2.googleapis.com/tokeninfo");
     assert_int_equal(google->client_ids->nelts, 3);
     assert_int_equal(google->id_token_alg, SA_ALG_RS256);
     assert_int_equal(sa_provider_flows(google), SA_FLOW_ID_TOKEN);
@@ -77,6 +79,7 @@ static void test_facebook_preset(void **state)
     assert_string_equal(facebook->token_url,
                         "https://graph.facebook.com/v24.0/oauth/access_token");
     assert_string_equal(facebook->userinfo_url, "https://graph.facebook.com/v24.0/me");
+    assert_string_equal(facebook->token_check_url, "https://graph.facebook.com/v24.0/debug_token");
     assert_string_equal(facebook->scope, "email,public_profile");
     assert_int_equal(facebook->email_required, 0);
     assert_string_equal(facebook->disabled_because, "client-secret is missing");
@@ -97,11 +100,13 @@ static void test_enterprise_and_other_issuers(void **state)
     (void)state;
     sa_provider_t *ghe = make_provider("work", "type", "github", "token-url",
                                        "https://other.test/t", "base-url", "https://ghe.test/",
-                                       "label", "Work", "client-id", "a", NULL);
+                                       "label", "Work", "client-id", "a/b", NULL);
     assert_string_equal(ghe->issuer, "https://ghe.test");
     assert_string_equal(ghe->token_url, "https://other.test/t");
     assert_string_equal(ghe->userinfo_url, "https://ghe.test/api/v3/user");
     assert_string_equal(ghe->emails_url, "https://ghe.test/api/v3/user/emails");
+    assert_string_equal(ghe->token_check_url,
+                        "https://ghe.test/api/v3/applications/a%2Fb/token");
     assert_string_equal(ghe->authorize_url, "https://ghe.test/login/oauth/authorize");
     assert_string_equal(ghe->label, "Work");
     assert_string_equal(ghe->disabled_because, "client-secret is missing");
@@ -189,6 +194,7 @@ static void test_T41_wrong_combinations(void **state)
     unfinished("facebook", "profile-params", "access_token=x", "are added");
     unfinished("facebook", "profile-params", "appsecret_proof=x", "are added");
     unfinished("facebook", "userinfo-url", "http://a.test/", "userinfo-url=");
+    unfinished("google", "token-check-url", "http://a.test/", "token-check-url=");
     unfinished("github", "token-url", "http://a.test/", "token-url='http://a.test/'");
     unfinished("github", "token-url", "file:///etc/passwd", "token-url=");
     unfinished("github", "emails-url", "https://u:p@a.test/", "emails-url=");
@@ -200,6 +206,17 @@ static void test_T41_wrong_combinations(void **state)
     assert_null(sa_provider_set(inside, pool, "allow-http", "on"));
     assert_null(sa_provider_set(inside, pool, "token-url", "http://a.test/"));
     assert_null(sa_provider_finish(inside, pool));
+}
+
+static void test_token_check_url_needs_somebody_who_checks(void **state)
+{
+    sa_provider_t *provider = named("idp");
+
+    (void)state;
+    assert_null(sa_provider_set(provider, pool, "type", "oidc"));
+    assert_null(sa_provider_set(provider, pool, "issuer", "https://idp.test"));
+    assert_null(sa_provider_set(provider, pool, "token-check-url", "https://idp.test/check"));
+    assert_non_null(strstr(sa_provider_finish(provider, pool), "github, google and facebook"));
 }
 
 static void test_redirect_uris_add_up(void **state)
@@ -250,6 +267,7 @@ int main(void)
         CASE(test_enterprise_and_other_issuers),
         CASE(test_wrong_options_name_what_is_allowed),
         CASE(test_T41_wrong_combinations),
+        CASE(test_token_check_url_needs_somebody_who_checks),
         CASE(test_redirect_uris_add_up),
         CASE(test_email_errors),
     };
