@@ -101,6 +101,10 @@ typedef struct {
 /* ---- login.c ---- */
 sa_error_t *sa_accounts_login(sa_call_t *call, const sa_provider_t *provider,
                               sa_attempt_t *attempt, sa_tokens_t *tokens);
+/* Signs in by a token that a front end got from the provider for our own application there; only
+ * where sa_provider_takes_tokens. */
+sa_error_t *sa_accounts_convert(sa_call_t *call, const sa_provider_t *provider, const char *token,
+                                const sa_client_t *client, sa_tokens_t *tokens);
 /* ---- link.c ---- */
 sa_error_t *sa_accounts_link(sa_call_t *call, const sa_provider_t *provider,
                              const sa_bearer_t *bearer, sa_attempt_t *attempt);

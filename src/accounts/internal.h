@@ -9,6 +9,10 @@
 sa_error_t *sa_prove(sa_call_t *call, const sa_provider_t *provider, sa_attempt_t *attempt,
                      const char *bearer_user, sa_identity_t **identity);
 
+/* Asks a provider that takes tokens whose the token is. */
+sa_error_t *sa_prove_token(sa_call_t *call, const sa_provider_t *provider, const char *token,
+                           sa_identity_t **identity);
+
 /* The address the provider calls verified; NULL when there is none. No other is stored. */
 const char *sa_verified_email(const sa_identity_t *identity);
 

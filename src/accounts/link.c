@@ -189,11 +189,7 @@ sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
 
 static json_t *describe(sa_call_t *call, const sa_provider_t *provider, const sa_link_t *link)
 {
-    const char *email = link ? link->email : NULL;
-
-    if (email && !sa_utf8_valid(email, strlen(email))) {
-        email = NULL;           /* a table may hold any bytes, JSON may not */
-    }
+    const char *email = link ? sa_utf8_or_null(link->email) : NULL;
     return json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "label", provider->label,
                      "is_linked", link != NULL, "name", provider->name,
                      "email", email, "linked_at",

@@ -277,3 +277,12 @@ sa_error_t *sa_accounts_login(sa_call_t *call, const sa_provider_t *provider,
 
     return error ? error : sa_login_identity(call, provider, identity, NULL, tokens);
 }
+
+sa_error_t *sa_accounts_convert(sa_call_t *call, const sa_provider_t *provider, const char *token,
+                                const sa_client_t *client, sa_tokens_t *tokens)
+{
+    sa_identity_t *identity;
+    sa_error_t *error = sa_prove_token(call, provider, token, &identity);
+
+    return error ? error : sa_login_identity(call, provider, identity, client, tokens);
+}

@@ -56,3 +56,18 @@ sa_error_t *sa_prove(sa_call_t *call, const sa_provider_t *provider, sa_attempt_
     }
     return error;
 }
+
+sa_error_t *sa_prove_token(sa_call_t *call, const sa_provider_t *provider, const char *token,
+                           sa_identity_t **identity)
+{
+    const sa_credential_t credential = {
+        .token = token, .now = call->now, .max_token_age = call->settings->max_token_age,
+    };
+    sa_proof_t proof = { .id_token_exp = 0 };
+    sa_provider_env_t env = *call->env;
+
+    env.deadline = sa_http_clock() + provider->limits.total_ms;
+    sa_error_t *error = provider->type->identify_token(provider, &env, call->pool, &credential,
+                                                       identity, &proof);
+    return !error && proof.id_token_exp ? spend_id_token(call, provider, &proof) : error;
+}

@@ -114,10 +114,9 @@ static json_t *describe(const json_t *claims, const sa_user_t *user)
     static const char *const copied[] = {
         "scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti"
     };
-    const char *name = user ? user->username : NULL;
     json_t *answer = json_pack("{s:b, s:s*, s:s*}", "active", 1,
                                "token_type", leaf(claims) ? NULL : "Bearer",
-                               "username", name && sa_utf8_valid(name, strlen(name)) ? name : NULL);
+                               "username", user ? sa_utf8_or_null(user->username) : NULL);
 
     for (size_t i = 0; i < sizeof(copied) / sizeof(copied[0]); i++) {
         json_t *value = json_object_get(claims, copied[i]);

@@ -57,6 +57,11 @@ int sa_utf8_valid(const char *text, apr_size_t len)
     return 1;
 }
 
+const char *sa_utf8_or_null(const char *text)
+{
+    return text && sa_utf8_valid(text, strlen(text)) ? text : NULL;
+}
+
 apr_uint32_t sa_utf8_next(const char **text)
 {
     const unsigned char *s = (const unsigned char *)*text;

@@ -6,6 +6,8 @@
 
 /* Strict RFC 3629 UTF-8 without NUL. */
 int sa_utf8_valid(const char *text, apr_size_t len);
+/* `text`, or NULL when it is NULL or no UTF-8: a site's table may hold any bytes, JSON may not. */
+const char *sa_utf8_or_null(const char *text);
 
 /* The character at *text, which is not at its end, and *text moved behind it. A byte that is
  * no UTF-8 counts as a character of its own. */

@@ -7,6 +7,7 @@
 #include "core/password.h"
 #include "core/text.h"
 #include "httpd/rest.h"
+#include "httpd/routes.h"
 
 #define INTROSPECTION "introspection"   /* the scope that may look into anybody's tokens */
 
@@ -146,6 +147,61 @@ int sa_oauth2_token(sa_request_t *req)
     return error ? sa_answer_error(req, error) : answer_tokens(req, token_answer(req, &tokens));
 }
 
+/* ---- convert_token ---- */
+
+/* The provider that `backend` names, when it can say whom a token was issued to. */
+static sa_error_t *backend_of(sa_request_t *req, const char *name)
+{
+    req->provider = sa_provider_enabled(&req->mount->settings, name);
+    if (req->provider && sa_provider_takes_tokens(req->provider)) {
+        return NULL;
+    }
+    sa_error_t *error = sa_error(req->r->pool, SA_E_INVALID_REQUEST, NULL,
+                                 req->provider ? "this provider cannot tell whose a token is"
+                                               : "no such backend");
+    error->text = "Invalid backend parameter.";
+    return error;
+}
+
+static sa_error_t *convert(sa_request_t *req, sa_tokens_t *tokens)
+{
+    sa_error_t *error = NULL;
+    const char *grant = required(req, "grant_type", &error);
+    const char *backend = required(req, "backend", &error);
+    const char *token = required(req, "token", &error);
+    const char *scope = optional(req, "scope", &error);
+    sa_client_t client;
+
+    if (grant && strcmp(grant, "convert_token")) {
+        return unsupported(req);
+    }
+    if (!error) {
+        error = client_for(req, "convert_token", scope, &client);
+    }
+    if (!error) {
+        error = backend_of(req, backend);
+    }
+    return error ? error
+                 : sa_accounts_convert(&req->call, req->provider, token, &client, tokens);
+}
+
+int sa_oauth2_convert_token(sa_request_t *req)
+{
+    sa_tokens_t tokens;
+    sa_error_t *error = convert(req, &tokens);
+
+    if (error) {
+        return sa_answer_error(req, error);
+    }
+    json_t *body = token_answer(req, &tokens);
+    json_object_set_new(body, "user",
+                        json_pack("{s:s?, s:s?, s:s?}",
+                                  "email", sa_utf8_or_null(tokens.user->email),
+                                  "first_name", sa_utf8_or_null(tokens.user->first_name),
+                                  "last_name", sa_utf8_or_null(tokens.user->last_name)));
+    return answer_tokens(req, body);
+}
+
 /* ---- ending ---- */
 
 /* RFC 7009 section 2.1: the client's own tokens. */
@@ -249,6 +305,7 @@ static json_t *grant_names(void)
     for (size_t i = 0; i < GRANTS; i++) {
         json_array_append_new(names, json_string(grants[i].name));
     }
+    json_array_append_new(names, json_string("convert_token"));
     return names;
 }
 

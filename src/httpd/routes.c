@@ -21,6 +21,8 @@ const sa_route_t sa_routes[] = {
     { "token/refresh", M_POST, SA_ROUTE_BODY, sa_rest_token_refresh },
     { "token/verify", M_POST, SA_ROUTE_BODY, sa_rest_token_verify },
     { "token/blacklist", M_POST, SA_ROUTE_BODY, sa_rest_token_blacklist },
+    { "convert-token", M_POST, SA_ROUTE_BODY | SA_ROUTE_SOCIAL | SA_ROUTE_OAUTH,
+      sa_oauth2_convert_token },
     { "revoke-token", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER_OPTIONAL | SA_ROUTE_OAUTH,
       sa_oauth2_revoke },
     { "invalidate-sessions", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER,
@@ -33,7 +35,7 @@ const sa_route_t sa_routes[] = {
     { NULL, 0, 0, NULL }
 };
 
-static const sa_provider_t *provider_named(const sa_settings_t *settings, const char *name)
+const sa_provider_t *sa_provider_enabled(const sa_settings_t *settings, const char *name)
 {
     for (int i = 0; i < settings->providers->nelts; i++) {
         const sa_provider_t *provider = APR_ARRAY_IDX(settings->providers, i,
@@ -71,8 +73,8 @@ static int find_provider_route(sa_request_t *req, const char *path, const char *
     if (!req->route) {
         return 0;
     }
-    req->provider = provider_named(&req->mount->settings,
-                                   apr_pstrmemdup(req->r->pool, path, slash - path));
+    req->provider = sa_provider_enabled(&req->mount->settings,
+                                        apr_pstrmemdup(req->r->pool, path, slash - path));
     return req->provider != NULL;
 }
 

@@ -26,4 +26,7 @@ typedef struct sa_route_t {
 
 extern const sa_route_t sa_routes[];    /* ends with path NULL */
 
+/* The mount's provider of this name or alias, NULL when there is none or it is disabled. */
+const sa_provider_t *sa_provider_enabled(const sa_settings_t *settings, const char *name);
+
 #endif

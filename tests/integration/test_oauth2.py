@@ -504,7 +504,7 @@ def test_T134_metadata(site):
     for name, path in (("token_endpoint", "token"), ("revocation_endpoint", "revoke-token"),
                        ("introspection_endpoint", "introspect"), ("jwks_uri", ".well-known/jwks.json")):
         assert body[name] == "%s/%s" % (site.issuer, path)
-    assert body["grant_types_supported"] == ["password", "refresh_token", "client_credentials"]
+    assert body["grant_types_supported"] == ["password", "refresh_token", "client_credentials", "convert_token"]
     assert body["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "none"]
 
 
