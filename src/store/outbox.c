@@ -24,6 +24,20 @@ sa_error_t *sa_store_notify(sa_work_t *work, const char *event_id, const char *t
     return sa_work_run(work, SA_OP_NOTIFY, params, SA_COUNT_OF(params), &rows);
 }
 
+sa_outbox_row_t sa_outbox_from_row(const sa_rows_t *rows, int row)
+{
+    return (sa_outbox_row_t) {
+        .event = {
+            .id = sa_rows_text(rows, row, 0), .type = sa_rows_text(rows, row, 1),
+            .provider = sa_rows_text(rows, row, 3), .address = sa_rows_text(rows, row, 4),
+            .request_id = sa_rows_text(rows, row, 5), .time = sa_rows_number(rows, row, 6),
+            .targets = sa_rows_text(rows, row, 7),
+        },
+        .user_id = sa_rows_text(rows, row, 2),
+        .attempts = (int)sa_rows_number(rows, row, 8),
+    };
+}
+
 sa_error_t *sa_store_outbox_claim(sa_work_t *work, apr_int64_t now, int lease, int max,
                                   const char *known, apr_array_header_t **claimed)
 {
@@ -35,16 +49,7 @@ sa_error_t *sa_store_outbox_claim(sa_work_t *work, apr_int64_t now, int lease, i
     sa_error_t *error = sa_work_run(work, SA_OP_OUTBOX_CLAIM, params, SA_COUNT_OF(params),
                                     &rows);
     for (int row = 0; !error && row < rows->n; row++) {
-        sa_outbox_row_t *out = apr_array_push(*claimed);
-        out->event.id = sa_rows_text(rows, row, 0);
-        out->event.type = sa_rows_text(rows, row, 1);
-        out->user_id = sa_rows_text(rows, row, 2);
-        out->event.provider = sa_rows_text(rows, row, 3);
-        out->event.address = sa_rows_text(rows, row, 4);
-        out->event.request_id = sa_rows_text(rows, row, 5);
-        out->event.time = sa_rows_number(rows, row, 6);
-        out->event.targets = sa_rows_text(rows, row, 7);
-        out->attempts = (int)sa_rows_number(rows, row, 8);
+        APR_ARRAY_PUSH(*claimed, sa_outbox_row_t) = sa_outbox_from_row(rows, row);
     }
     return error;
 }

@@ -40,6 +40,17 @@ static int find_column(const sa_rows_t *rows, const char *name)
     return -1;
 }
 
+sa_error_t *sa_store_column_type(sa_work_t *work, sa_role_t role, const char **type)
+{
+    const char *name = work->store->mapping.columns[role];
+    sa_rows_t *rows = NULL;
+
+    sa_error_t *error = columns(work, &rows);
+    int row = !error && name ? find_column(rows, name) : -1;
+    *type = row < 0 ? NULL : sa_rows_text(rows, row, 1);
+    return error;
+}
+
 /* ---- migrations ---- */
 
 /* The SQL type of the mapped key, as the catalogue spells it. */
@@ -48,23 +59,19 @@ static sa_error_t *key_type(sa_work_t *work, const char **type)
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_ (),";
     const sa_mapping_t *mapping = &work->store->mapping;
-    const char *id = mapping->columns[SA_ROLE_ID];
-    sa_rows_t *rows = NULL;
 
     if (mapping->own) {
         *type = mapping->dialect->backend == &sa_backend_sqlite ? "INTEGER" : "bigint";
         return NULL;
     }
-    sa_error_t *error = columns(work, &rows);
+    sa_error_t *error = sa_store_column_type(work, SA_ROLE_ID, type);
     if (error) {
         return error;
     }
-    int row = find_column(rows, id);
-    *type = row < 0 ? NULL : sa_rows_text(rows, row, 1);
     if (!*type || (*type)[strspn(*type, allowed)]) {
         return sa_error(work->pool, SA_E_UNAVAILABLE, NULL,
                         "database: the user table %s has no usable key column \"%s\"",
-                        mapping->users, id);
+                        mapping->users, mapping->columns[SA_ROLE_ID]);
     }
     return NULL;
 }

@@ -75,24 +75,6 @@ sa_error_t *sa_store_start_session(sa_work_t *work, const char *user_id,
 
 /* ---- refresh tokens ---- */
 
-static sa_session_t *session_from_row(sa_work_t *work, const sa_rows_t *rows, int column)
-{
-    sa_session_t *session = apr_pcalloc(work->pool, sizeof(*session));
-
-    session->sid = sa_rows_text(rows, 0, column);
-    session->user_id = sa_rows_text(rows, 0, column + 1);
-    session->jti = sa_rows_text(rows, 0, column + 2);
-    session->iat = sa_rows_number(rows, 0, column + 3);
-    session->exp = sa_rows_number(rows, 0, column + 4);
-    session->expires = sa_rows_number(rows, 0, column + 5);
-    session->auth_time = sa_rows_number(rows, 0, column + 6);
-    session->amr = sa_rows_text(rows, 0, column + 7);
-    session->mount = sa_rows_text(rows, 0, column + 8);
-    session->client_id = sa_rows_text(rows, 0, column + 9);
-    session->scope = sa_rows_text(rows, 0, column + 10);
-    return session;
-}
-
 /* The SQL speaks in the numbers of these words. */
 _Static_assert(SA_REFRESH_ROTATED == 0 && SA_REFRESH_SUCCESSOR == 1 && SA_REFRESH_REUSED == 2
                    && SA_REFRESH_REVOKED == 3 && SA_REFRESH_UNKNOWN == 4
@@ -124,7 +106,7 @@ sa_error_t *sa_store_refresh(sa_work_t *work, const sa_refresh_t *refresh,
     }
     *verdict = (sa_refresh_verdict_t)sa_rows_number(rows, 0, 0);
     if (*verdict != SA_REFRESH_UNKNOWN) {
-        *session = session_from_row(work, rows, 1);
+        *session = sa_session_from_row(work, rows, 0, 1);
         *user = sa_user_from_row(work, rows, 0, 1 + SA_SESSION_COLUMNS);
     }
     return NULL;

@@ -73,6 +73,17 @@ typedef enum {
     SA_OP_PURGE_OUTBOX,         /* 1 older than, 2 limit -> how many */
     SA_OP_LIST_USERS,           /* 1 after, 2 limit -> user */
     SA_OP_SET_ACTIVE,           /* 1 user, 2 active, 3 now, 4 active as a number -> 1 when done */
+    SA_OP_SET_STAFF,            /* 1 user, 2 staff -> 1 when done */
+    SA_OP_SET_SUPERUSER,        /* 1 user, 2 superuser -> 1 when done */
+    SA_OP_MARK_DELETED,         /* 1 user, 2 mark, 3 now -> 1 when done */
+    SA_OP_REMOVE_USER,          /* 1 user -> 1 when done */
+    SA_OP_DELETE_LINK,          /* event, 8 user, 9 issuer -> 1 when done */
+    SA_OP_SESSION,              /* 1 sid -> session */
+    SA_OP_SESSIONS,             /* 1 user, 2 now -> session, those that live, newest first */
+    SA_OP_REVOKE_ALL,           /* 1 now, 2 after this sid, 3 limit -> sid of each */
+    SA_OP_OUTBOX_LIST,          /* 1 only the dead, 2 limit -> as SA_OP_OUTBOX_CLAIM, next attempt, dead */
+    SA_OP_OUTBOX_RETRY,         /* 1 id (NULL: all that are dead), 2 now -> how many */
+    SA_OP_HEALTH,               /* 1 long ago -> the database's clock, expired rows, dead events, late ones */
     SA_OP_COUNT
 } sa_op_t;
 
@@ -98,6 +109,7 @@ typedef struct {
     const char *yes, *no;       /* constants of absent columns */
     const char *truthy;         /* of any column type; %s is the column */
     const char *email_is;       /* on a mapped table; %s column, %s value */
+    const char *time_zone;      /* behind a time in UTC that is written out */
 } sa_dialect_t;
 
 extern const sa_dialect_t sa_dialect_pgsql;

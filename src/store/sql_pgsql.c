@@ -35,6 +35,9 @@
     "ON CONFLICT DO NOTHING RETURNING {id}"
 
 #define APPLICATION "client_id, name, client_secret, grants, scopes, redirect_uris, owner_id, created"
+#define SESSION_OUT                                                                           \
+    "SELECT sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, client_id, scope "   \
+    "FROM sa_sessions "
 
 const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
@@ -240,6 +243,45 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "ended AS (UPDATE sa_sessions s SET revoked_at = $3 FROM done "
         "WHERE s.user_id = done.uid AND s.revoked_at IS NULL AND $4 = 0) "
         "SELECT 1 FROM done" },
+    [SA_OP_SET_STAFF] = { "staff", SA_STATEMENT_KEYED,
+        "UPDATE {users} u SET {set is_staff=$2} WHERE {u.id} = $1 RETURNING 1" },
+    [SA_OP_SET_SUPERUSER] = { "superuser", SA_STATEMENT_KEYED,
+        "UPDATE {users} u SET {set is_superuser=$2} WHERE {u.id} = $1 RETURNING 1" },
+    [SA_OP_MARK_DELETED] = { "deletion", SA_STATEMENT_KEYED,
+        "WITH done AS (UPDATE {users} u SET {set deleted=$2} WHERE {u.id} = $1 "
+        "RETURNING {u.id} AS uid), "
+        "ended AS (UPDATE sa_sessions s SET revoked_at = $3 FROM done "
+        "WHERE s.user_id = done.uid AND s.revoked_at IS NULL) "
+        "SELECT 1 FROM done" },
+    [SA_OP_REMOVE_USER] = { "removal of a user", SA_STATEMENT_KEYED,
+        "DELETE FROM {users} u WHERE {u.id} = $1 RETURNING 1" },
+    [SA_OP_DELETE_LINK] = { "end of a link", SA_STATEMENT_KEYED,
+        "WITH gone AS (DELETE FROM sa_links WHERE user_id = $8 AND issuer = $9 RETURNING user_id), "
+        "event AS (" EVENT("gone.user_id", "gone") ") "
+        "SELECT 1 FROM gone" },
+    [SA_OP_SESSION] = { "session", SA_STATEMENT_READS, SESSION_OUT "WHERE sid = $1" },
+    [SA_OP_SESSIONS] = { "sessions", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
+        SESSION_OUT "WHERE user_id = $1 AND revoked_at IS NULL AND expires > $2 "
+        "ORDER BY auth_time DESC, sid" },
+    [SA_OP_REVOKE_ALL] = { "end of all sessions", 0,
+        "WITH live AS (SELECT sid FROM sa_sessions WHERE sid > $2 AND revoked_at IS NULL "
+        "ORDER BY sid LIMIT $3 FOR NO KEY UPDATE) "
+        "UPDATE sa_sessions s SET revoked_at = $1 FROM live WHERE s.sid = live.sid "
+        "RETURNING s.sid" },
+    [SA_OP_OUTBOX_LIST] = { "outbox", SA_STATEMENT_READS,
+        "SELECT id, type, user_id, provider, address, request_id, at, targets, attempts, "
+        "next_attempt, dead FROM sa_outbox WHERE dead = 1 OR $1 = 0 ORDER BY at, id LIMIT $2" },
+    [SA_OP_OUTBOX_RETRY] = { "outbox retry", 0,
+        "WITH again AS (UPDATE sa_outbox SET dead = 0, next_attempt = $2, "
+        "attempts = CASE dead WHEN 1 THEN 0 ELSE attempts END "
+        "WHERE CASE WHEN $1 IS NULL THEN dead = 1 ELSE id = $1 END RETURNING 1) "
+        "SELECT count(*) FROM again" },
+    [SA_OP_HEALTH] = { "health", SA_STATEMENT_READS,
+        "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint, "
+        "(SELECT count(*) FROM sa_sessions WHERE expires <= $1) "
+        "+ (SELECT count(*) FROM sa_spent WHERE expires <= $1), "
+        "(SELECT count(*) FROM sa_outbox WHERE dead = 1), "
+        "(SELECT count(*) FROM sa_outbox WHERE dead = 0 AND next_attempt <= $1)" },
 };
 
 const sa_dialect_t sa_dialect_pgsql = {
@@ -250,4 +292,5 @@ const sa_dialect_t sa_dialect_pgsql = {
     .no = "FALSE",
     .truthy = "(COALESCE(%s::text, '') NOT IN ('', 'false', '0'))",
     .email_is = "lower(%s COLLATE \"C\") = %s",
+    .time_zone = "+00",
 };

@@ -48,6 +48,9 @@
     "EXISTS (SELECT 1 FROM sa_links h WHERE h.user_id = {u.id} AND h.issuer = ?11)"
 
 #define APPLICATION "client_id, name, client_secret, grants, scopes, redirect_uris, owner_id, created"
+#define SESSION_OUT                                                                             \
+    "SELECT sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, client_id, scope "     \
+    "FROM sa_sessions "
 
 const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
     [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
@@ -223,6 +226,41 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "UPDATE {users} AS u SET {set is_active=?2} WHERE {u.id} = ?1; "
         "UPDATE sa_sessions SET revoked_at = ?3 WHERE user_id = ?1 AND revoked_at IS NULL "
         "AND ?4 = 0" },
+    [SA_OP_SET_STAFF] = { "staff", SA_STATEMENT_KEYED,
+        "UPDATE {users} AS u SET {set is_staff=?2} WHERE {u.id} = ?1 RETURNING 1" },
+    [SA_OP_SET_SUPERUSER] = { "superuser", SA_STATEMENT_KEYED,
+        "UPDATE {users} AS u SET {set is_superuser=?2} WHERE {u.id} = ?1 RETURNING 1" },
+    [SA_OP_MARK_DELETED] = { "deletion", SA_STATEMENT_KEYED,
+        "SELECT 1 FROM {users} AS u WHERE {u.id} = ?1; "
+        "UPDATE {users} AS u SET {set deleted=?2} WHERE {u.id} = ?1; "
+        "UPDATE sa_sessions SET revoked_at = ?3 WHERE user_id = ?1 AND revoked_at IS NULL" },
+    [SA_OP_REMOVE_USER] = { "removal of a user", SA_STATEMENT_KEYED,
+        "DELETE FROM {users} AS u WHERE {u.id} = ?1 RETURNING 1" },
+    [SA_OP_DELETE_LINK] = { "end of a link", SA_STATEMENT_KEYED,
+        "SELECT 1 FROM sa_links WHERE user_id = ?8 AND issuer = ?9; "
+        EVENT("user_id", "sa_links WHERE user_id = ?8 AND issuer = ?9") "; "
+        "DELETE FROM sa_links WHERE user_id = ?8 AND issuer = ?9" },
+    [SA_OP_SESSION] = { "session", SA_STATEMENT_READS, SESSION_OUT "WHERE sid = ?1" },
+    [SA_OP_SESSIONS] = { "sessions", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
+        SESSION_OUT "WHERE user_id = ?1 AND revoked_at IS NULL AND expires > ?2 "
+        "ORDER BY auth_time DESC, sid" },
+    [SA_OP_REVOKE_ALL] = { "end of all sessions", 0,
+        "UPDATE sa_sessions SET revoked_at = ?1 WHERE sid IN (SELECT sid FROM sa_sessions "
+        "WHERE sid > ?2 AND revoked_at IS NULL ORDER BY sid LIMIT ?3) RETURNING sid" },
+    [SA_OP_OUTBOX_LIST] = { "outbox", SA_STATEMENT_READS,
+        "SELECT id, type, user_id, provider, address, request_id, at, targets, attempts, "
+        "next_attempt, dead FROM sa_outbox WHERE dead = 1 OR ?1 = 0 ORDER BY at, id LIMIT ?2" },
+    [SA_OP_OUTBOX_RETRY] = { "outbox retry", 0,
+        "UPDATE sa_outbox SET dead = 0, next_attempt = ?2, "
+        "attempts = CASE dead WHEN 1 THEN 0 ELSE attempts END "
+        "WHERE CASE WHEN ?1 IS NULL THEN dead = 1 ELSE id = ?1 END; "
+        "SELECT changes()" },
+    [SA_OP_HEALTH] = { "health", SA_STATEMENT_READS,
+        "SELECT CAST(strftime('%s', 'now') AS INTEGER), "
+        "(SELECT count(*) FROM sa_sessions WHERE expires <= ?1) "
+        "+ (SELECT count(*) FROM sa_spent WHERE expires <= ?1), "
+        "(SELECT count(*) FROM sa_outbox WHERE dead = 1), "
+        "(SELECT count(*) FROM sa_outbox WHERE dead = 0 AND next_attempt <= ?1)" },
 };
 
 const sa_dialect_t sa_dialect_sqlite = {
@@ -233,4 +271,5 @@ const sa_dialect_t sa_dialect_sqlite = {
     .no = "0",
     .truthy = "(COALESCE(CAST(%s AS TEXT), '') NOT IN ('', 'false', '0'))",
     .email_is = "lower(%s) = %s",
+    .time_zone = "",
 };

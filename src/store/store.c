@@ -247,3 +247,21 @@ sa_user_t *sa_user_from_row(sa_work_t *work, const sa_rows_t *rows, int row, int
     user->was_new = sa_rows_true(rows, row, column + 10);
     return user;
 }
+
+sa_session_t *sa_session_from_row(sa_work_t *work, const sa_rows_t *rows, int row, int column)
+{
+    sa_session_t *session = apr_pcalloc(work->pool, sizeof(*session));
+
+    session->sid = sa_rows_text(rows, row, column);
+    session->user_id = sa_rows_text(rows, row, column + 1);
+    session->jti = sa_rows_text(rows, row, column + 2);
+    session->iat = sa_rows_number(rows, row, column + 3);
+    session->exp = sa_rows_number(rows, row, column + 4);
+    session->expires = sa_rows_number(rows, row, column + 5);
+    session->auth_time = sa_rows_number(rows, row, column + 6);
+    session->amr = sa_rows_text(rows, row, column + 7);
+    session->mount = sa_rows_text(rows, row, column + 8);
+    session->client_id = sa_rows_text(rows, row, column + 9);
+    session->scope = sa_rows_text(rows, row, column + 10);
+    return session;
+}

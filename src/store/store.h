@@ -256,6 +256,8 @@ typedef struct {
     sa_event_t event;
     const char *user_id;
     int attempts;
+    apr_int64_t next_attempt;   /* these two: sa_store_outbox_list only */
+    int dead;                   /* given up */
 } sa_outbox_row_t;
 /* Leases up to max due rows until now+lease seconds (FOR UPDATE SKIP LOCKED) that have one of the `known`
  * targets (space-separated) at least: those of others wait for a server that knows them. */
@@ -279,7 +281,43 @@ sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n);
 /* ---- administration ---- */
 sa_error_t *sa_store_list_users(sa_work_t *work, const char *after_id, int limit,
                                 apr_array_header_t **users /* sa_user_t */);
+/* *done 0, here and below: there is no such user, or the table has no such column. */
 sa_error_t *sa_store_set_active(sa_work_t *work, const char *user_id, int active, int *done);
+typedef enum { SA_RIGHT_STAFF, SA_RIGHT_SUPERUSER } sa_right_t;
+sa_error_t *sa_store_set_right(sa_work_t *work, const char *user_id, sa_right_t right, int on,
+                               int *done);
+/* Marks a user as deleted: as true, or where the column holds times with `now`. Ends its sessions; its
+ * links stay, so that their owner is told. */
+sa_error_t *sa_store_delete_user(sa_work_t *work, const char *user_id, apr_int64_t now, int *done);
+/* Removes the user's row, and with it its links and sessions. SA_E_CONFLICT when rows of the site's own
+ * tables refer to it. */
+sa_error_t *sa_store_remove_user(sa_work_t *work, const char *user_id, int *done);
+/* Removes a link, even if it is the last way in. */
+sa_error_t *sa_store_delete_link(sa_work_t *work, const char *user_id, const char *issuer,
+                                 const sa_event_t *event, int *done);
+/* *session NULL when sid is not known; it may have ended. */
+sa_error_t *sa_store_session(sa_work_t *work, const char *sid, sa_session_t **session);
+/* Those of a user that live, newest first. */
+sa_error_t *sa_store_sessions(sa_work_t *work, const char *user_id, apr_int64_t now,
+                              apr_array_header_t **sessions /* sa_session_t */);
+/* Ends at most `limit` sessions of whomever, in the order of their sids, from *after ("" at first) on, which
+ * is moved. *n: how many, 0 at the end. */
+sa_error_t *sa_store_revoke_all(sa_work_t *work, apr_int64_t now, int limit, const char **after,
+                                int *n);
+/* The oldest `limit` events that are not delivered yet, or only those given up. */
+sa_error_t *sa_store_outbox_list(sa_work_t *work, int only_dead, int limit,
+                                 apr_array_header_t **rows /* sa_outbox_row_t */);
+/* Makes an event (NULL: all that were given up) due now; those given up begin from the first attempt. *n:
+ * how many. */
+sa_error_t *sa_store_outbox_retry(sa_work_t *work, const char *event_id, apr_int64_t now, int *n);
+
+typedef struct {
+    apr_int64_t clock;          /* the database's, seconds */
+    apr_int64_t expired;        /* rows that expired before `since` */
+    apr_int64_t dead;           /* events given up */
+    apr_int64_t late;           /* events due before `since` */
+} sa_health_t;
+sa_error_t *sa_store_health(sa_work_t *work, apr_int64_t since, sa_health_t *health);
 
 /* ---- schema ---- */
 #define SA_SCHEMA_VERSION 2

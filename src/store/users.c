@@ -1,4 +1,4 @@
-/* Users: finding, making, passwords, administration. */
+/* Users: finding, making, passwords. */
 #include "store/work.h"
 
 #include "core/crypto.h"
@@ -75,23 +75,6 @@ sa_error_t *sa_store_user_by_id(sa_work_t *work, const char *user_id, sa_user_t 
     sa_error_t *error = sa_work_run(work, SA_OP_USER_BY_ID, params, SA_COUNT_OF(params), &rows);
     if (!error) {
         *user = only_user(work, rows);
-    }
-    return error;
-}
-
-sa_error_t *sa_store_list_users(sa_work_t *work, const char *after_id, int limit,
-                                apr_array_header_t **users)
-{
-    const sa_param_t params[] = { sa_column(after_id), sa_number(limit) };
-    sa_rows_t *rows = NULL;
-
-    *users = apr_array_make(work->pool, limit > 0 ? limit : 1, sizeof(sa_user_t));
-    if (after_id && !sa_work_is_key(work, after_id)) {
-        return NULL;
-    }
-    sa_error_t *error = sa_work_run(work, SA_OP_LIST_USERS, params, SA_COUNT_OF(params), &rows);
-    for (int row = 0; !error && row < rows->n; row++) {
-        APR_ARRAY_PUSH(*users, sa_user_t) = *sa_user_from_row(work, rows, row, 0);
     }
     return error;
 }
@@ -313,21 +296,6 @@ sa_error_t *sa_store_set_password(sa_work_t *work, const char *user_id, const ch
     }
     sa_error_t *error = sa_work_run(work, SA_OP_SET_PASSWORD, params, SA_COUNT_OF(params),
                                     &rows);
-    *done = !error && rows->n > 0;
-    return error;
-}
-
-sa_error_t *sa_store_set_active(sa_work_t *work, const char *user_id, int active, int *done)
-{
-    const sa_param_t params[] = { sa_column(user_id), sa_flag(active),
-                                  sa_number(apr_time_sec(apr_time_now())), sa_number(active) };
-    sa_rows_t *rows = NULL;
-
-    *done = 0;
-    if (!work->store->mapping.columns[SA_ROLE_IS_ACTIVE] || !sa_work_is_key(work, user_id)) {
-        return NULL;
-    }
-    sa_error_t *error = sa_work_run(work, SA_OP_SET_ACTIVE, params, SA_COUNT_OF(params), &rows);
     *done = !error && rows->n > 0;
     return error;
 }

@@ -34,6 +34,13 @@ void sa_session_params(sa_param_t *params, const sa_session_t *session);
 
 /* From {user} beginning at `column`. */
 sa_user_t *sa_user_from_row(sa_work_t *work, const sa_rows_t *rows, int row, int column);
+/* From the columns of a session beginning at `column`. */
+sa_session_t *sa_session_from_row(sa_work_t *work, const sa_rows_t *rows, int row, int column);
+/* From the columns of SA_OP_OUTBOX_CLAIM. */
+sa_outbox_row_t sa_outbox_from_row(const sa_rows_t *rows, int row);
+
+/* The SQL type of a mapped column, as the catalogue spells it; NULL when the table has none. */
+sa_error_t *sa_store_column_type(sa_work_t *work, sa_role_t role, const char **type);
 
 #define SA_COUNT_OF(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
