@@ -259,7 +259,8 @@ const char *ctl_read_conf(ctl_t *ctl)
         return why;
     }
     ctl->dump = find_dump(ctl->pool, text);
-    return ctl->dump ? NULL : apr_psprintf(ctl->pool, "%s does not load mod_social_auth", ctl->conf);
+    return ctl->dump ? NULL : apr_psprintf(ctl->pool, "%s does not load mod_social_auth",
+                                           ctl->conf);
 }
 
 const char *ctl_locate(ctl_t *ctl)

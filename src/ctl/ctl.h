@@ -39,6 +39,10 @@ typedef struct {
     int public_client, secret_stdin;
     int limit;
     const char *after;
+    int yes, force, purge, off, all, only_dead;
+    const char *user;           /* --user */
+    int bits;
+    const char *kid, *output;
     /* what */
     apr_array_header_t *given;  /* names of the options, const char * */
     int argc;                   /* operands: command words and names */
@@ -52,15 +56,16 @@ typedef struct {
     const char *words;          /* "users create" */
     int operands;               /* how many follow */
     int (*run)(ctl_t *ctl, const char **operands);      /* operands end with NULL */
-    /* "users create --email ADDRESS …": the operands and options it takes. An option that no command
-     * names goes with all of them. --help, the completion and tests/check_ctl read it. */
+    /* "users create --email ADDRESS …": the operands and options it takes. An option that no
+     * command names goes with all of them. --help, completion and tests/check_ctl read it. */
     const char *help;
     int flags;
 } ctl_command_t;
 
 extern const ctl_command_t ctl_commands[];      /* ends with words NULL */
 
-/* options.c: fills ctl; CTL_OK, or CTL_USAGE after saying why. -1: --help or --version was printed. */
+/* options.c: fills ctl; CTL_OK, or CTL_USAGE after saying why. -1: --help or --version was
+ * printed. */
 int ctl_options(ctl_t *ctl, int argc, const char *const *argv);
 /* CTL_OK, or CTL_USAGE after saying which operand or option is not one of command's. */
 int ctl_options_fit(const ctl_t *ctl, const ctl_command_t *command, int operands);
@@ -68,7 +73,7 @@ void ctl_usage(FILE *to);
 
 /* conf.c: what httpd says about its configuration. NULL, or what is wrong. */
 const char *ctl_read_conf(ctl_t *ctl);  /* fills dump */
-const char *ctl_locate(ctl_t *ctl);     /* the one database that is meant, of dump or of the command line */
+const char *ctl_locate(ctl_t *ctl);     /* the one database that is meant, of it or given */
 /* The database of one mount of dump, and who listens there. */
 void ctl_use_mount(ctl_t *ctl, const json_t *mount);
 int ctl_mount_is_wanted(const ctl_t *ctl, const json_t *mount);        /* --mount, --server */
@@ -85,22 +90,76 @@ int ctl_fail_error(const sa_error_t *error);
 /* Prints `value` as JSON with --json, else `fmt` as a line. Takes the reference of value. */
 void ctl_say(const ctl_t *ctl, json_t *value, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* A password from stdin (first line) or, on a terminal, from two prompts; the caller wipes it. NULL after
+/* A list: with --json `list` as a whole, else nothing, since its lines are printed. Takes the
+ * reference. */
+void ctl_say_list(const ctl_t *ctl, json_t *list);
+/* What a table holds, for a terminal: control characters and broken UTF-8 escaped, "-" for NULL. */
+const char *ctl_shown(const ctl_t *ctl, const char *text);
+/* The same for JSON, null for NULL. */
+json_t *ctl_json(const ctl_t *ctl, const char *text);
+json_t *ctl_json_time(const ctl_t *ctl, apr_int64_t seconds);
+
+/* input.c */
+/* The hash of a password from stdin (first line) or, on a terminal, from two prompts. NULL after
  * saying why. */
-char *ctl_read_password(const ctl_t *ctl);
+const char *ctl_password_hash(ctl_t *ctl);
+/* CTL_OK with --yes or when a person at a terminal says so; else CTL_FAILED after saying why. */
+int ctl_confirm(const ctl_t *ctl, const char *question);
+
+/* account.c: whom a command means, and one change of it with its event. */
+apr_int64_t ctl_now(void);
+/* By e-mail or user name, then by id. CTL_FAILED after saying that there is none. */
+int ctl_find_user(ctl_t *ctl, const char *name, sa_user_t **user);
+/* An event of now; CTL_FAILED after saying that no random bytes could be had. */
+int ctl_make_event(ctl_t *ctl, sa_event_t *event, const char *type, const char *provider);
+/* NOTIFY, where a mount wants it; after commit. */
+sa_error_t *ctl_notify(ctl_t *ctl, sa_work_t *work, const sa_event_t *event);
+
+typedef struct {
+    const char *type;           /* of the event; the sessions end. NULL = no event, they go on */
+    sa_error_t *(*apply)(sa_work_t *work, const char *user_id, const void *value, int *done);
+    const void *value;
+    const char *missing;        /* what is wrong when apply did nothing */
+    const char *conflict;       /* what a conflict means; NULL = say the database's words */
+} ctl_change_t;
+int ctl_change_user(ctl_t *ctl, const char *user_id, const ctl_change_t *change);
+
+/* files.c */
+/* 1 when the system user `name` may do `mode` (R_OK, W_OK) to a file; without being root, whether we
+ * may. -1 = cannot be told. */
+int ctl_user_may(const char *name, const char *path, int mode);
+/* Makes a file for its owner alone. NULL, or what is wrong; an existing file is left alone. */
+const char *ctl_write_secret(apr_pool_t *p, const char *path, const char *text);
+
+/* links.c */
+json_t *ctl_describe_links(const ctl_t *ctl, const apr_array_header_t *links);
 
 /* commands */
 int ctl_users_create(ctl_t *ctl, const char **operands);
+int ctl_users_show(ctl_t *ctl, const char **operands);
+int ctl_users_list(ctl_t *ctl, const char **operands);
 int ctl_users_set_password(ctl_t *ctl, const char **operands);
 int ctl_users_activate(ctl_t *ctl, const char **operands);
 int ctl_users_deactivate(ctl_t *ctl, const char **operands);
-int ctl_users_list(ctl_t *ctl, const char **operands);
 int ctl_applications_create(ctl_t *ctl, const char **operands);
 int ctl_applications_list(ctl_t *ctl, const char **operands);
 int ctl_applications_rotate_secret(ctl_t *ctl, const char **operands);
 int ctl_applications_delete(ctl_t *ctl, const char **operands);
+int ctl_users_staff(ctl_t *ctl, const char **operands);
+int ctl_users_superuser(ctl_t *ctl, const char **operands);
+int ctl_users_delete(ctl_t *ctl, const char **operands);
+int ctl_links_list(ctl_t *ctl, const char **operands);
+int ctl_links_delete(ctl_t *ctl, const char **operands);
+int ctl_tokens_list(ctl_t *ctl, const char **operands);
+int ctl_tokens_revoke(ctl_t *ctl, const char **operands);
+int ctl_keys_generate(ctl_t *ctl, const char **operands);
+int ctl_keys_rotate(ctl_t *ctl, const char **operands);
+int ctl_keys_list(ctl_t *ctl, const char **operands);
+int ctl_events_list(ctl_t *ctl, const char **operands);
+int ctl_events_retry(ctl_t *ctl, const char **operands);
 int ctl_migrate(ctl_t *ctl, const char **operands);
 int ctl_migrate_status(ctl_t *ctl, const char **operands);
 int ctl_purge(ctl_t *ctl, const char **operands);
+int ctl_doctor(ctl_t *ctl, const char **operands);
 
 #endif

@@ -14,11 +14,15 @@ const ctl_command_t ctl_commands[] = {
     { "users create", 0, ctl_users_create,
       "users create --email ADDRESS [--username NAME] [--first-name NAME] [--last-name NAME]\n"
       "               [--staff] [--superuser] [--no-password | --password-stdin]", 0 },
+    { "users list", 0, ctl_users_list, "users list [--limit N] [--after ID]", 0 },
+    { "users show", 1, ctl_users_show, "users show USER", 0 },
     { "users set-password", 1, ctl_users_set_password,
       "users set-password USER [--password-stdin]", 0 },
     { "users activate", 1, ctl_users_activate, "users activate USER", 0 },
     { "users deactivate", 1, ctl_users_deactivate, "users deactivate USER", 0 },
-    { "users list", 0, ctl_users_list, "users list [--limit N] [--after ID]", 0 },
+    { "users staff", 1, ctl_users_staff, "users staff USER [--off]", 0 },
+    { "users superuser", 1, ctl_users_superuser, "users superuser USER [--off]", 0 },
+    { "users delete", 1, ctl_users_delete, "users delete USER [--purge] [--yes]", 0 },
     { "applications create", 0, ctl_applications_create,
       "applications create --name NAME [--client-id ID] [--public | --secret-stdin]\n"
       "               [--grants \"GRANT …\"] [--scopes \"SCOPE …\"] [--redirect-uris \"URI …\"]", 0 },
@@ -27,6 +31,13 @@ const ctl_command_t ctl_commands[] = {
     { "applications rotate-secret", 1, ctl_applications_rotate_secret,
       "applications rotate-secret CLIENT_ID [--secret-stdin]", 0 },
     { "applications delete", 1, ctl_applications_delete, "applications delete CLIENT_ID", 0 },
+    { "links list", 1, ctl_links_list, "links list USER", 0 },
+    { "links delete", 2, ctl_links_delete, "links delete USER PROVIDER [--force]", 0 },
+    { "tokens list", 1, ctl_tokens_list, "tokens list USER", 0 },
+    { "tokens revoke", 1, ctl_tokens_revoke,
+      "tokens revoke SID | --user USER | --all [--yes]", CTL_OPTIONAL },
+    { "events list", 0, ctl_events_list, "events list [--dead] [--limit N]", 0 },
+    { "events retry", 1, ctl_events_retry, "events retry ID | --all", CTL_OPTIONAL },
     { "purge", 0, ctl_purge, "purge", 0 },
     { NULL, 0, NULL, NULL, 0 }
 };

@@ -3,17 +3,18 @@
 #include <apr_getopt.h>
 #include <apr_strings.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "config.h"
 
 enum {
-    OPT_CONF = 'f', OPT_HELP = 'h',
-    OPT_HTTPD = 256, OPT_MOUNT, OPT_SERVER, OPT_DRIVER, OPT_PARAMS, OPT_USER_TABLE, OPT_JSON, OPT_DRY_RUN,
+    OPT_CONF = 'f', OPT_HELP = 'h', OPT_OUTPUT = 'o',
+    OPT_HTTPD = 256, OPT_MOUNT, OPT_SERVER, OPT_DRIVER, OPT_PARAMS, OPT_USER_TABLE, OPT_JSON,
+    OPT_DRY_RUN,
     OPT_EMAIL, OPT_USERNAME, OPT_FIRST_NAME, OPT_LAST_NAME, OPT_PASSWORD_STDIN, OPT_NO_PASSWORD,
     OPT_STAFF, OPT_SUPERUSER, OPT_NAME, OPT_CLIENT_ID, OPT_PUBLIC, OPT_SECRET_STDIN, OPT_GRANTS,
-    OPT_SCOPES, OPT_REDIRECT_URIS, OPT_LIMIT, OPT_AFTER, OPT_VERSION
+    OPT_SCOPES, OPT_REDIRECT_URIS, OPT_LIMIT, OPT_AFTER, OPT_YES, OPT_PURGE, OPT_OFF, OPT_FORCE,
+    OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_VERSION
 };
 
 static const apr_getopt_option_t options[] = {
@@ -43,6 +44,16 @@ static const apr_getopt_option_t options[] = {
     { "redirect-uris", OPT_REDIRECT_URIS, 1, "\"URI …\"  where authorization codes may go" },
     { "limit", OPT_LIMIT, 1, "N  (default 100)" },
     { "after", OPT_AFTER, 1, "ID  those after this one" },
+    { "off", OPT_OFF, 0, "takes the right away" },
+    { "yes", OPT_YES, 0, "asks nothing" },
+    { "purge", OPT_PURGE, 0, "removes the row, and what belongs to it" },
+    { "force", OPT_FORCE, 0, "even the last way to sign in" },
+    { "user", OPT_USER, 1, "USER  all sessions of this user" },
+    { "all", OPT_ALL, 0, "tokens: the sessions of all users; events: all that were given up" },
+    { "dead", OPT_DEAD, 0, "only events that were given up" },
+    { "bits", OPT_BITS, 1, "N  size of an RSA key (default 3072)" },
+    { "kid", OPT_KID, 1, "KID  the key's name (default: made of the key, or random)" },
+    { "output", OPT_OUTPUT, 1, "FILE  a new file for the key (default: standard output)" },
     { "version", OPT_VERSION, 0, "the version" },
     { "help", OPT_HELP, 0, "this text" },
     { NULL, 0, 0, NULL }
@@ -57,8 +68,10 @@ void ctl_usage(FILE *to)
     }
     fputs("\noptions:\n", to);
     for (const apr_getopt_option_t *option = options; option->name; option++) {
-        fprintf(to, "  --%s%s%s%s\n", option->name, option->optch == OPT_CONF ? ", -f" : "",
-                *option->description ? "  " : "", option->description);
+        const char *brief = option->optch == OPT_CONF ? ", -f"
+                            : option->optch == OPT_OUTPUT ? ", -o" : "";
+        fprintf(to, "  --%s%s%s%s\n", option->name, brief, *option->description ? "  " : "",
+                option->description);
     }
 }
 
@@ -72,7 +85,17 @@ static const char *name_of(int option)
     return known->name;
 }
 
-static int take(ctl_t *ctl, int option, const char *value)
+static int take_number(const char *name, const char *value, int max, int *number)
+{
+    *number = (int)apr_atoi64(value);
+    if (value[strspn(value, "0123456789")] || strlen(value) > 9 || *number < 1 || *number > max) {
+        ctl_fail("--%s must be 1 to %d", name, max);
+        return CTL_USAGE;
+    }
+    return CTL_OK;
+}
+
+static int take_text(ctl_t *ctl, int option, const char *value)
 {
     switch (option) {
     case OPT_CONF: ctl->conf = value; break;
@@ -82,24 +105,36 @@ static int take(ctl_t *ctl, int option, const char *value)
     case OPT_DRIVER: ctl->driver = value; break;
     case OPT_PARAMS: ctl->params = value; break;
     case OPT_USER_TABLE: ctl->map.table = value; break;
-    case OPT_JSON: ctl->json = 1; break;
-    case OPT_DRY_RUN: ctl->dry_run = 1; break;
     case OPT_EMAIL: ctl->email = value; break;
     case OPT_USERNAME: ctl->username = value; break;
+    case OPT_NAME: ctl->name = value; break;
+    case OPT_CLIENT_ID: ctl->client_id = value; break;
+    case OPT_GRANTS: ctl->grants = value; break;
+    case OPT_SCOPES: ctl->scopes = value; break;
+    case OPT_REDIRECT_URIS: ctl->redirect_uris = value; break;
     case OPT_FIRST_NAME: ctl->first_name = value; break;
     case OPT_LAST_NAME: ctl->last_name = value; break;
+    case OPT_AFTER: ctl->after = value; break;
+    case OPT_USER: ctl->user = value; break;
+    case OPT_KID: ctl->kid = value; break;
+    case OPT_OUTPUT: ctl->output = value; break;
+    case OPT_LIMIT: return take_number("limit", value, 100000, &ctl->limit);
+    case OPT_BITS: return take_number("bits", value, 100000, &ctl->bits);
+    }
+    return CTL_OK;
+}
+
+static int take(ctl_t *ctl, int option, const char *value)
+{
+    switch (option) {
+    case OPT_JSON: ctl->json = 1; break;
+    case OPT_DRY_RUN: ctl->dry_run = 1; break;
     case OPT_PASSWORD_STDIN: ctl->password_stdin = 1; break;
     case OPT_NO_PASSWORD: ctl->no_password = 1; break;
     case OPT_STAFF: ctl->staff = 1; break;
     case OPT_SUPERUSER: ctl->staff = ctl->superuser = 1; break;
-    case OPT_NAME: ctl->name = value; break;
-    case OPT_CLIENT_ID: ctl->client_id = value; break;
     case OPT_PUBLIC: ctl->public_client = 1; break;
     case OPT_SECRET_STDIN: ctl->secret_stdin = 1; break;
-    case OPT_GRANTS: ctl->grants = value; break;
-    case OPT_SCOPES: ctl->scopes = value; break;
-    case OPT_REDIRECT_URIS: ctl->redirect_uris = value; break;
-    case OPT_AFTER: ctl->after = value; break;
     case OPT_LIMIT:
         ctl->limit = atoi(value);
         if (ctl->limit < 1 || ctl->limit > 100000) {
@@ -107,12 +142,20 @@ static int take(ctl_t *ctl, int option, const char *value)
             return CTL_USAGE;
         }
         break;
+    case OPT_OFF: ctl->off = 1; break;
+    case OPT_YES: ctl->yes = 1; break;
+    case OPT_PURGE: ctl->purge = 1; break;
+    case OPT_FORCE: ctl->force = 1; break;
+    case OPT_ALL: ctl->all = 1; break;
+    case OPT_DEAD: ctl->only_dead = 1; break;
     case OPT_VERSION:
         puts("socialauthctl " PACKAGE_VERSION);
         return -1;
     case OPT_HELP:
         ctl_usage(stdout);
         return -1;
+    default:
+        return take_text(ctl, option, value);
     }
     return CTL_OK;
 }

@@ -1,15 +1,10 @@
 #include "ctl/ctl.h"
 
-#include <apr_getopt.h>
-#include <apr_lib.h>
-#include <apr_strings.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "core/crypto.h"
-#include "core/password.h"
+#include "core/text.h"
 
 int ctl_fail(const char *fmt, ...)
 {
@@ -45,57 +40,47 @@ void ctl_say(const ctl_t *ctl, json_t *value, const char *fmt, ...)
     json_decref(value);
 }
 
-static char *from_stdin(apr_pool_t *p)
+void ctl_say_list(const ctl_t *ctl, json_t *list)
 {
-    char line[SA_PASSWORD_MAX + 2];
-
-    if (!fgets(line, sizeof(line), stdin)) {
-        return NULL;
+    if (ctl->json) {
+        json_dumpf(list, stdout, JSON_COMPACT);
+        fputc('\n', stdout);
     }
-    line[strcspn(line, "\r\n")] = '\0';
-    char *password = apr_pstrdup(p, line);
-    sa_wipe(line, sizeof(line));
-    return password;
+    json_decref(list);
 }
 
-static char *from_terminal(apr_pool_t *p)
+/* Without C0, DEL and C1, which a terminal may obey. */
+static int is_plain(const char *text)
 {
-    char first[SA_PASSWORD_MAX + 1], again[SA_PASSWORD_MAX + 1];
-    apr_size_t size = sizeof(first), size_again = sizeof(again);
-    char *password = NULL;
+    const unsigned char *s = (const unsigned char *)text;
 
-    if (apr_password_get("Password: ", first, &size) != APR_SUCCESS
-        || apr_password_get("Password (again): ", again, &size_again) != APR_SUCCESS) {
-        return NULL;
+    if (!sa_utf8_valid(text, strlen(text))) {
+        return 0;
     }
-    if (strcmp(first, again)) {
-        fputs("The two passwords differ.\n", stderr);
+    for (; *s; s++) {
+        if (*s < 0x20 || *s == 0x7F || (*s == 0xC2 && s[1] < 0xA0)) {
+            return 0;
+        }
     }
-    else {
-        password = apr_pstrdup(p, first);
-    }
-    sa_wipe(first, sizeof(first));
-    sa_wipe(again, sizeof(again));
-    return password;
+    return 1;
 }
 
-char *ctl_read_password(const ctl_t *ctl)
+const char *ctl_shown(const ctl_t *ctl, const char *text)
 {
-    char *password = NULL;
+    if (!text || !*text) {
+        return "-";
+    }
+    return is_plain(text) ? text : sa_log_safe(ctl->pool, text, 4 * strlen(text));
+}
 
-    if (ctl->password_stdin) {
-        password = from_stdin(ctl->pool);
-    }
-    else if (isatty(STDIN_FILENO)) {
-        password = from_terminal(ctl->pool);
-    }
-    else {
-        ctl_fail("standard input is not a terminal: use --password-stdin");
-        return NULL;
-    }
-    if (!password || !*password || strlen(password) > SA_PASSWORD_MAX) {
-        ctl_fail("a password of 1 to %d bytes is needed", SA_PASSWORD_MAX);
-        return NULL;
-    }
-    return password;
+json_t *ctl_json(const ctl_t *ctl, const char *text)
+{
+    json_t *value = text ? json_string(text) : json_null();
+
+    return value ? value : json_string(sa_log_safe(ctl->pool, text, 4 * strlen(text)));
+}
+
+json_t *ctl_json_time(const ctl_t *ctl, apr_int64_t seconds)
+{
+    return json_string(sa_iso_time(ctl->pool, seconds));
 }
