@@ -528,7 +528,7 @@ def test_T129_purge_under_load(make_site):
         done = site.db.ctl("--json", "purge")
         load.wait_for(10)
     assert {s.status for s in load.samples} == {200}, load.samples
-    assert max(s.ended - s.began for s in load.samples) < 2
+    assert max(s.ended - s.began for s in load.samples) < 5
     assert site.db.value("SELECT count(*) FROM sa_sessions WHERE expires < 100") == 0
     assert site.db.value("SELECT count(*) FROM sa_spent WHERE expires < 100") == 0
     assert int(re.search(r'"purged":\s*(\d+)', done.stdout).group(1)) > 0
