@@ -198,7 +198,7 @@ const char *sa_email_domain(const char *canonical)
 
 /* --- names --- */
 
-static int is_reserved_name(const char *name)
+int sa_username_reserved(const char *name)
 {
     static const char *const reserved[] = {
         "abuse", "admin", "administrator", "anonymous", "api", "daemon", "guest", "help",
@@ -232,7 +232,13 @@ char *sa_username_from_email(apr_pool_t *p, const char *canonical)
             *c = '_';
         }
     }
-    return is_reserved_name(name) ? apr_pstrcat(p, name, "_user", NULL) : name;
+    return sa_username_reserved(name) ? apr_pstrcat(p, name, "_user", NULL) : name;
+}
+
+int sa_username_valid(const char *name)
+{
+    return *name && !name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                       "@.+-_")];
 }
 
 /* Characters that do not print by themselves but change how a line reads. */

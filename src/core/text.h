@@ -31,6 +31,11 @@ const char *sa_email_domain(const char *canonical);
  * system, support, webmaster, postmaster, …) get a "_user" suffix. In p. */
 char *sa_username_from_email(apr_pool_t *p, const char *canonical);
 
+/* 1 for a name that people would take for the site's own (admin, root, support, …), in any case. */
+int sa_username_reserved(const char *name);
+/* What people may choose: Django's characters, of ASCII, so that no two names look alike. */
+int sa_username_valid(const char *name);
+
 /* A person's name as a provider gave it: invalid UTF-8, control and bidi-override
  * characters removed, trimmed, cut to max bytes on a character boundary. In p, never NULL. */
 char *sa_clean_name(apr_pool_t *p, const char *name, apr_size_t max);

@@ -34,7 +34,8 @@ typedef enum {
     SA_OP_USER_BY_EMAIL,        /* 1 email, 2 issuer -> user, has one of issuer (at most 2 rows) */
     SA_OP_CREATE_USER,          /* 1 id, 2 email as stored, 3 username, 4 first, 5 last,
                                  * 6 password, 7 active, 8 staff, 9 superuser, 10 verified,
-                                 * 11 now, 12 deleted, 13 canonical email -> id, or no row */
+                                 * 11 now, 12 deleted, 13 canonical email, 14 last login
+                                 * -> id, or no row */
     SA_OP_CREATE_USER_KEYED,    /* the same, 1 is used */
     SA_OP_TAKEN,                /* 1 email, 2 username -> email is there, username is there */
     SA_OP_CREATE_LINK,          /* 1 user, 2 provider, 3 issuer, 4 subject, 5 email, 6 linked_at */
@@ -43,6 +44,7 @@ typedef enum {
     SA_OP_USER_BY_LOGIN,        /* 1 email, 2 username -> user, e-mail matched (at most 3 rows) */
     SA_OP_USER_BY_ID,           /* 1 user -> user */
     SA_OP_SET_PASSWORD,         /* 1 user, 2 old, 3 new -> 1 when done */
+    SA_OP_SET_PROFILE,          /* 1 user, 2 username, 3 first, 4 last -> 1 when done */
     SA_OP_REFRESH,              /* event, 8 sid, 9 jti, 10 now, 11 reuse interval, 12 rotate,
                                  * 13 blacklist, 14 next jti, 15 next exp
                                  * -> verdict, session, user */

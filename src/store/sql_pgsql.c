@@ -30,7 +30,7 @@
 #define CREATE(id)                                                                            \
     "INSERT INTO {users} {insert " id "email=$2|username=$3|first_name=$4|last_name=$5|"      \
     "password=$6|is_active=$7|is_staff=$8|is_superuser=$9|email_verified=$10|"                \
-    "date_joined=to_timestamp($11)|deleted=$12} "                                             \
+    "date_joined=to_timestamp($11)|deleted=$12|last_login=to_timestamp(NULLIF($14, 0))} "                                             \
     "WHERE NOT EXISTS (SELECT 1 FROM {users} u WHERE {email_is $13}) "                        \
     "ON CONFLICT DO NOTHING RETURNING {id}"
 
@@ -104,6 +104,11 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_SET_PASSWORD] = { "new password", SA_STATEMENT_KEYED,
         "UPDATE {users} u SET {set password=$3} WHERE {u.id} = $1 "
         "AND ($2 IS NULL OR {u.password} = $2) RETURNING 1" },
+
+    [SA_OP_SET_PROFILE] = { "profile", SA_STATEMENT_KEYED,
+        "UPDATE {users} u SET {set username=$2|first_name=$3|last_name=$4} WHERE {u.id} = $1 "
+        "AND NOT EXISTS (SELECT 1 FROM {users} u WHERE {is username $2} AND {u.id} <> $1) "
+        "RETURNING 1" },
 
     [SA_OP_REFRESH] = { "refresh", 0,
         "WITH s AS (SELECT s.*, {user} FROM sa_sessions s JOIN {users} u ON {u.id} = s.user_id "

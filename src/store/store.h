@@ -127,7 +127,12 @@ typedef struct {
     const char *password;
     int email_verified, is_active, is_staff, is_superuser;
     const char *username_suffix;        /* appended; NULL = none */
+    apr_int64_t last_login;     /* 0 = has never signed in */
 } sa_new_user_t;
+/* Who has the e-mail (canonical; may be NULL) or the user name already. */
+typedef struct { int email, username; } sa_taken_t;
+sa_error_t *sa_store_taken(sa_work_t *work, const char *email, const char *username,
+                           sa_taken_t *taken);
 /* *taken is set to "email" or "username" (and *id NULL) when the value is in use; the surrounding
  * transaction stays usable (ON CONFLICT DO NOTHING). */
 sa_error_t *sa_store_create_user(sa_work_t *work, const sa_new_user_t *user, apr_int64_t now,
@@ -175,6 +180,15 @@ sa_error_t *sa_store_set_client_secret(sa_work_t *work, const char *client_id, c
 /* Its codes go and its sessions end with it. */
 sa_error_t *sa_store_delete_application(sa_work_t *work, const char *client_id, apr_int64_t now,
                                         int *done);
+
+/* ---- profile ---- */
+typedef struct {
+    const char *username, *first_name, *last_name;
+} sa_profile_t;
+/* All three are written. *done 0: there is no such user, or the name is somebody else's. SA_E_CONFLICT: it became
+ * so just now. */
+sa_error_t *sa_store_set_profile(sa_work_t *work, const char *user_id, const sa_profile_t *profile,
+                                 int *done);
 
 /* ---- refresh tokens ---- */
 typedef enum {

@@ -199,6 +199,7 @@ static sa_error_t *insert_user(sa_work_t *work, const sa_new_user_t *user, apr_i
         sa_flag(user->is_active), sa_flag(user->is_staff), sa_flag(user->is_superuser),
         sa_flag(user->email_verified), sa_number(now), sa_column(wants->deleted),
         sa_text(user->email),
+        sa_number(user->last_login),
     };
     sa_op_t op = wants->id ? SA_OP_CREATE_USER_KEYED : SA_OP_CREATE_USER;
     sa_rows_t *rows = NULL;
@@ -282,7 +283,52 @@ sa_error_t *sa_store_reclaim_user(sa_work_t *work, const char *user_id, const ch
     return sa_work_run(work, SA_OP_RECLAIM_USER, params, SA_COUNT_OF(params), &rows);
 }
 
+sa_error_t *sa_store_taken(sa_work_t *work, const char *email, const char *username,
+                           sa_taken_t *taken)
+{
+    const sa_param_t params[] = { sa_text(email), sa_text(username) };
+    sa_rows_t *rows = NULL;
+
+    sa_error_t *error = sa_work_run(work, SA_OP_TAKEN, params, SA_COUNT_OF(params), &rows);
+    *taken = (sa_taken_t) {
+        .email = !error && sa_rows_true(rows, 0, 0), .username = !error && sa_rows_true(rows, 0, 1)
+    };
+    return error;
+}
+
 /* ---- changing ---- */
+
+static sa_error_t *set_profile(sa_work_t *work, const char *user_id, const sa_profile_t *profile,
+                               const wants_t *wants, int *done)
+{
+    apr_pool_t *p = work->pool;
+    const sa_param_t params[] = {
+        sa_column(user_id), sa_text(fit(p, profile->username, "", wants->username_max)),
+        sa_text(fit(p, profile->first_name, "", wants->first_name_max)),
+        sa_text(fit(p, profile->last_name, "", wants->last_name_max)),
+    };
+    sa_rows_t *rows = NULL;
+
+    sa_error_t *error = sa_work_run(work, SA_OP_SET_PROFILE, params, SA_COUNT_OF(params), &rows);
+    *done = !error && rows->n > 0;
+    return error;
+}
+
+sa_error_t *sa_store_set_profile(sa_work_t *work, const char *user_id, const sa_profile_t *profile,
+                                 int *done)
+{
+    wants_t wants = { .id = NULL };
+    sa_error_t *error = NULL;
+
+    *done = 0;
+    if (!sa_work_is_key(work, user_id)) {
+        return NULL;
+    }
+    if (!work->store->mapping.own) {
+        error = look_at_table(work, &wants);
+    }
+    return error ? error : set_profile(work, user_id, profile, &wants, done);
+}
 
 sa_error_t *sa_store_set_password(sa_work_t *work, const char *user_id, const char *old_hash,
                                   const char *new_hash, int *done)

@@ -422,7 +422,7 @@ sa_work_t *work_of(db_t *db)
 
 const char *make_user(db_t *db, const char *email, const char *username)
 {
-    sa_new_user_t user = { email, username, "Ada", "Lovelace", "argon2$x", 1, 1, 0, 0, NULL };
+    sa_new_user_t user = { email, username, "Ada", "Lovelace", "argon2$x", 1, 1, 0, 0, NULL, 0 };
     const char *id = NULL, *taken = NULL;
 
     sa_work_t *work = work_of(db);

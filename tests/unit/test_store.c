@@ -273,7 +273,7 @@ static void test_create_and_find(void **state)
 static void test_create_says_what_is_taken(void **state)
 {
     db_t *db = *state;
-    sa_new_user_t user = { "ada@x.test", "other", "", "", "", 0, 1, 0, 0, NULL };
+    sa_new_user_t user = { "ada@x.test", "other", "", "", "", 0, 1, 0, 0, NULL, 0 };
     const char *id = NULL, *taken = NULL;
 
     make_user(db, "ada@x.test", "ada");
@@ -292,7 +292,7 @@ static void test_create_says_what_is_taken(void **state)
     assert_non_null(id);
     assert_null(taken);
     ok(sa_work_commit(work));
-    user = (sa_new_user_t) { NULL, "github_1", NULL, NULL, NULL, 0, 1, 0, 0, NULL };
+    user = (sa_new_user_t) { NULL, "github_1", NULL, NULL, NULL, 0, 1, 0, 0, NULL, 0 };
     ok(sa_store_create_user(work, &user, NOW, &id, &taken));
     assert_non_null(id);
     user.username = "github_2";                 /* any number may have no e-mail */
@@ -338,7 +338,7 @@ static void test_T109_hostile_text_is_text(void **state)
         const char *text = hostile[i];
         sa_new_user_t made = { apr_psprintf(db->pool, "%d%s", (int)i, text),
                                apr_psprintf(db->pool, "u%d%s", (int)i, text), text, text, text,
-                               0, 1, 0, 0, NULL };
+                               0, 1, 0, 0, NULL, 0 };
         sa_link_t link = { text, apr_psprintf(db->pool, "i%d%s", (int)i, text), text, text, NOW };
         const char *id = NULL, *taken = NULL;
         sa_work_t *work = work_of(db);
@@ -480,6 +480,48 @@ static void test_set_password(void **state)
     sa_work_close(work);
 }
 
+static void test_set_profile(void **state)
+{
+    db_t *db = *state;
+    const sa_profile_t lovelace = { "countess", "Augusta", "King" }, taken = { "bob", "A", "B" };
+    sa_taken_t who;
+    int done;
+
+    const char *id = make_user(db, "ada@x.test", "ada");
+    make_user(db, "bob@x.test", "bob");
+    sa_work_t *work = work_of(db);
+    ok(sa_store_set_profile(work, id, &lovelace, &done));
+    assert_true(done);
+    ok(sa_store_set_profile(work, id, &lovelace, &done));       /* one's own name */
+    assert_true(done);
+    ok(sa_store_set_profile(work, id, &taken, &done));
+    assert_false(done);
+    ok(sa_store_set_profile(work, "999", &lovelace, &done));
+    assert_false(done);
+    ok(sa_store_taken(work, "ada@x.test", "nobody", &who));
+    assert_true(who.email && !who.username);
+    ok(sa_store_taken(work, NULL, "bob", &who));
+    assert_true(!who.email && who.username);
+    sa_work_close(work);
+    assert_string_equal(db_text(db, "SELECT username || first_name || last_name FROM sa_users "
+                                "WHERE id = %s", id), "countessAugustaKing");
+}
+
+static void test_last_login_of_a_new_user(void **state)
+{
+    db_t *db = *state;
+    sa_new_user_t user = { .email = "ada@x.test", .username = "ada", .password = "", .is_active = 1,
+                           .last_login = NOW };
+    const char *id, *taken;
+    sa_user_t *found;
+
+    sa_work_t *work = work_of(db);
+    ok(sa_store_create_user(work, &user, NOW, &id, &taken));
+    ok(sa_store_user_by_id(work, id, &found));
+    sa_work_close(work);
+    assert_false(found->was_new);
+}
+
 static void test_list_and_set_active(void **state)
 {
     db_t *db = *state;
@@ -539,6 +581,8 @@ static const struct CMUnitTest tests[] = {
     ON_BOTH(test_T216_user_without_anything, setup_own),
     ON_BOTH(test_login_by_mail_or_name, setup_own),
     ON_BOTH(test_set_password, setup_own),
+    ON_BOTH(test_set_profile, setup_own),
+    ON_BOTH(test_last_login_of_a_new_user, setup_own),
     ON_BOTH(test_list_and_set_active, setup_own),
     ON_SQLITE(test_timestamps_as_django_writes_them, setup_own),
 };

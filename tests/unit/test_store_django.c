@@ -136,7 +136,7 @@ static void test_auth_user_made_here_is_djangos(void **state)
 {
     db_t *db = *state;
     const char *taken = NULL;
-    sa_new_user_t made = { "ada@x.test", "ada", "Ada", "Lovelace", "!", 1, 1, 0, 0, NULL };
+    sa_new_user_t made = { "ada@x.test", "ada", "Ada", "Lovelace", "!", 1, 1, 0, 0, NULL, 0 };
 
     const char *id = create(db, &made, &taken);
     assert_non_null(id);
@@ -157,7 +157,7 @@ static void test_auth_user_made_here_is_djangos(void **state)
     made.username = "ada";
     assert_null(create(db, &made, &taken));
     assert_string_equal(taken, "username");
-    made = (sa_new_user_t) { NULL, "github_1", "", "", "!", 0, 1, 0, 0, NULL };
+    made = (sa_new_user_t) { NULL, "github_1", "", "", "!", 0, 1, 0, 0, NULL, 0 };
     assert_non_null(create(db, &made, &taken));
     made.username = "github_2";
     assert_non_null(create(db, &made, &taken));
@@ -193,7 +193,7 @@ static void test_short_columns(void **state)
     sa_user_map_t map = { .table = "people", .password = "", .is_active = "", .is_staff = "",
                           .is_superuser = "", .date_joined = "", .last_login = "" };
     sa_new_user_t made = { "a@x.test", "abcdefghijkl", "\u017d\u017d\u017d\u017d\u017d\u017d", "123456", "", 0, 1,
-                           0, 0, NULL };
+                           0, 0, NULL, 0 };
     const char *id = NULL, *taken = NULL;
     sa_work_t *work = NULL;
 
@@ -231,7 +231,7 @@ static void test_second_user_without_an_address(void **state)
     sa_user_map_t map = { .table = "people", .first_name = "", .last_name = "", .password = "",
                           .is_active = "", .is_staff = "", .is_superuser = "", .date_joined = "",
                           .last_login = "" };
-    sa_new_user_t made = { NULL, "a", "", "", "", 0, 1, 0, 0, NULL };
+    sa_new_user_t made = { NULL, "a", "", "", "", 0, 1, 0, 0, NULL, 0 };
     const char *id = NULL, *taken = NULL;
     sa_work_t *work = NULL;
 
@@ -274,7 +274,7 @@ static void test_uuid_user_made_here_is_djangos(void **state)
 {
     db_t *db = *state;
     const char *taken = NULL;
-    sa_new_user_t made = { "ada@x.test", "ignored", "Ada", "", "!", 1, 1, 0, 0, NULL };
+    sa_new_user_t made = { "ada@x.test", "ignored", "Ada", "", "!", 1, 1, 0, 0, NULL, 0 };
     sa_user_t *user = NULL;
     apr_array_header_t *links = NULL;
 
@@ -346,7 +346,7 @@ static void test_deleted_flag_of_any_type(void **state)
     sa_user_map_t map = { .table = "people", .username = "", .first_name = "", .last_name = "",
                           .password = "", .is_active = "", .is_staff = "", .is_superuser = "",
                           .date_joined = "", .last_login = "", .deleted = "gone" };
-    sa_new_user_t made = { "new@x.test", "", "", "", "", 0, 1, 0, 0, NULL };
+    sa_new_user_t made = { "new@x.test", "", "", "", "", 0, 1, 0, 0, NULL, 0 };
     sa_user_t *user = NULL;
     const char *id = NULL, *taken = NULL;
 

@@ -201,7 +201,7 @@ static void test_T208_while_it_is_down(void **state)
 static void test_T209_killed_inside_a_transaction(void **state)
 {
     db_t *db = *state;
-    sa_new_user_t user = { "ada@x.test", "ada", "", "", "", 0, 1, 0, 0, NULL };
+    sa_new_user_t user = { "ada@x.test", "ada", "", "", "", 0, 1, 0, 0, NULL, 0 };
     sa_link_t link = { "p", "i", "1", NULL, NOW };
     const char *id = NULL, *taken = NULL;
 

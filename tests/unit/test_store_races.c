@@ -22,7 +22,7 @@ static sa_error_t *first_login(runner_t *r, sa_work_t *work, const char *issuer,
     apr_snprintf(username, sizeof(username), "ada-%d-%d", who->round, r->index);
     apr_snprintf(event, sizeof(event), "evt-%d-%d", who->round, r->index);
     sa_session_t *session = new_session(r->pool, sid);
-    sa_new_user_t made = { who->email, username, "", "", "!", 1, 1, 0, 0, NULL };
+    sa_new_user_t made = { who->email, username, "", "", "!", 1, 1, 0, 0, NULL, 0 };
     sa_link_t link = { "p", issuer, "1", who->email, NOW };
     const char *id = NULL, *taken = NULL;
     sa_user_t *user = NULL;

@@ -622,7 +622,7 @@ static void test_purge(void **state)
 static void test_T220_rolled_back_is_not_there(void **state)
 {
     db_t *db = *state;
-    sa_new_user_t user = { "ada@x.test", "ada", "", "", "", 0, 1, 0, 0, NULL };
+    sa_new_user_t user = { "ada@x.test", "ada", "", "", "", 0, 1, 0, 0, NULL, 0 };
     sa_link_t link = { "p", "i", "1", NULL, NOW };
     sa_event_t *event = new_event(db->pool, "e", "new_user_registered");
     const char *id = NULL, *taken = NULL;
