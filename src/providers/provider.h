@@ -113,8 +113,9 @@ struct sa_provider_t {
     const char *defn;           /* "file:line" of its directive */
 };
 
-/* A provider with nothing but its name; type and defaults come from the name (github, google, facebook;
- * google-oauth2 is an alias and becomes google) or from type=. NULL and *why when the name is not allowed. */
+/* A provider with nothing but its name; type and defaults come from the name (github, google,
+ * facebook; google-oauth2 is an alias and becomes google) or from type=. NULL and *why when the
+ * name is not allowed. */
 sa_provider_t *sa_provider_make(apr_pool_t *p, const char *name, const char **why);
 /* 1 when `name` names this provider, aliases included (google-oauth2 = google). */
 int sa_provider_is_named(const sa_provider_t *provider, const char *name);
@@ -125,7 +126,7 @@ const char *sa_provider_set(sa_provider_t *provider, apr_pool_t *p, const char *
 const char *sa_provider_finish(sa_provider_t *provider, apr_pool_t *p);
 /* Flows usable with this configuration (e.g. no code flow without a client secret). */
 int sa_provider_flows(const sa_provider_t *provider);
-/* 1 when it takes tokens that front ends got from the provider: type->identify_token may be called. */
+/* 1 when it takes tokens that front ends got from the provider: identify_token may be called. */
 int sa_provider_takes_tokens(const sa_provider_t *provider);
 /* The failure for an identity whose e-mail is missing or unverified (CONTRACT §1's two texts). */
 sa_error_t *sa_provider_email_error(const sa_provider_t *provider, apr_pool_t *p,
