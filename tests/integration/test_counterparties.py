@@ -1,5 +1,5 @@
 """Counterparties that nobody here wrote: npm's oidc-provider as Google, npm's emulate as GitHub;
-and social-auth-core, which judges what the other tests are made with."""
+and social-auth-core and django-allauth, which judge what the other tests are made with."""
 import base64
 import hashlib
 import os
@@ -14,9 +14,10 @@ import pytest
 import requests
 from social_core.exceptions import AuthException
 
-from support import check, jose, paths, ports, social_core_client
+from support import allauth_client, check, jose, paths, ports, social_core_client
 from support.emulate import Emulate
-from support.fake_provider import GITHUB_CLIENT, GITHUB_SECRET, GOOGLE_CLIENT
+from support.fake_provider import (FACEBOOK_APP, FACEBOOK_REDIRECT, FACEBOOK_SECRET, GITHUB_CLIENT,
+                                   GITHUB_SECRET, GOOGLE_CLIENT)
 from support.op import REDIRECT, Op, Refused
 from support.pki import Authority
 
@@ -474,6 +475,64 @@ def test_social_auth_core_verifies_the_fake_googles_id_token(provider):
                   jose.spoil_signature(google.id_token(nonce=nonce()))):
         with pytest.raises(AuthException):
             backend.validate_and_return_id_token(wrong, None)
+
+
+@pytest.mark.parametrize("fields", ["id,email,first_name,last_name", "id, name, email"])
+def test_social_auth_core_at_the_fake_facebook(provider, fields):
+    facebook = provider.facebook
+    client = social_core_client.facebook(provider.url, FACEBOOK_APP, FACEBOOK_SECRET,
+                                         FACEBOOK_REDIRECT, fields)
+    _, asked = client.start()
+    assert asked["client_id"] == FACEBOOK_APP and asked["redirect_uri"] == FACEBOOK_REDIRECT
+    user = facebook.user(id=1207059, email="ada@example.com")
+    code = facebook.code(user)
+    found = client.complete(code=code, state=asked["state"])
+    assert (found["id"], found["details"]["email"]) == ("1207059", "ada@example.com")
+    assert (found["details"]["first_name"], found["details"]["last_name"]) == ("Ada", "Lovelace")
+    for code in (code, "unknown", facebook.code(user, redirect_uri="https://other.example/")):
+        _, asked = client.start()
+        with pytest.raises(AuthException):
+            client.complete(code=code, state=asked["state"])
+
+
+def test_social_auth_core_is_refused_by_the_fake_facebook(provider):
+    """Wrong secret: neither its code nor, by its appsecret_proof, its token is of use."""
+    client = social_core_client.facebook(provider.url, FACEBOOK_APP, "wrong", FACEBOOK_REDIRECT, "id")
+    user = provider.facebook.user()
+    _, asked = client.start()
+    with pytest.raises(AuthException):
+        client.complete(code=provider.facebook.code(user), state=asked["state"])
+    with pytest.raises(AuthException):
+        client.backend.do_auth(provider.facebook.token(user))
+
+
+def test_allauth_at_the_fake_facebook(provider):
+    facebook = provider.facebook
+    user = facebook.user(id=1207059, email="ada@example.com")
+    expected = {"uid": "1207059", "email": "ada@example.com", "first_name": "Ada",
+                "last_name": "Lovelace", "location": "/signed-in"}
+
+    def site(secret, *visits):
+        return allauth_client.facebook(provider.url + "/facebook", FACEBOOK_APP, secret, *visits)
+    code = facebook.code(user, allauth_client.REDIRECT)
+    assert site(FACEBOOK_SECRET, {"code": code}, {"token": facebook.token(user)}, {"code": code},
+                {"code": facebook.code(user)}, {"token": facebook.token(user, expires_in=-1)}) == \
+        [expected, expected, None, None, None]
+    assert site("wrong", {"token": facebook.token(user)}) == [None]
+
+
+def test_social_auth_core_at_the_fake_googles_tokeninfo(provider):
+    google = provider.google
+    client = social_core_client.google_plus(provider.url + "/google", GOOGLE_CLIENT)
+    claims = {"email": "ada@gmail.com", "sub": "1101"}
+    found = client.complete(access_token=google.access_token(**claims))
+    assert (found["id"], found["details"]["email"]) == ("1101", "ada@gmail.com")
+    assert found["details"]["fullname"] == "Ada Lovelace"
+    assert (found["response"]["aud"], found["response"]["email_verified"]) == (GOOGLE_CLIENT, True)
+    assert len(provider.asked("/google/tokeninfo")) == len(provider.asked("/google/userinfo")) == 1
+    for token in ("unknown", google.access_token(exp=jose.now() - 1)):
+        with pytest.raises(AuthException):
+            client.complete(access_token=token)
 
 
 def test_pyjwt_verifies_the_fake_googles_id_token(provider):

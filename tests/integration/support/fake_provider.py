@@ -1,12 +1,15 @@
-"""GitHub and Google, as strict as the real ones where it matters, and misbehaving on demand.
+"""GitHub, Google and Facebook, as strict as the real ones where it matters, and misbehaving on
+demand.
 
 One threaded server on the loopback. What the module asked is in `requests`. script()
 replaces the answers of one path: by another answer, silence, endless bodies."""
 import base64
 import contextlib
 import hashlib
+import hmac
 import itertools
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -20,6 +23,8 @@ from . import jose, ports
 GITHUB_CLIENT, GITHUB_SECRET = "Iv1.0123456789abcdef", "gh-secret-" + "5a" * 15
 GOOGLE_CLIENT = "1234567890-abc.apps.googleusercontent.com"
 GOOGLE_SECRET = "GOCSPX-test-secret-of-google"
+FACEBOOK_APP, FACEBOOK_SECRET = "138483919580948", "fb" + "0c" * 15
+FACEBOOK_REDIRECT = "https://app.example/facebook"
 
 
 class Request:
@@ -69,6 +74,7 @@ class FakeProvider:
         self.released = threading.Event()
         self.github = GitHub(self)
         self.google = Google(self)
+        self.facebook = Facebook(self)
         self._server = _Server((address, self.port), self._handler())
         scheme = "http"
         if chain:
@@ -95,6 +101,7 @@ class FakeProvider:
             self.released = threading.Event()
         self.github.reset()
         self.google.reset()
+        self.facebook.reset()
 
     def asked(self, path=None):
         with self.lock:
@@ -208,7 +215,7 @@ class FakeProvider:
         return Handler
 
     def _answer(self, request):
-        for part in (self.github, self.google):
+        for part in (self.github, self.google, self.facebook):
             reply = part.answer(request)
             if reply is not None:
                 return reply
@@ -230,14 +237,16 @@ class GitHub:
 
     def reset(self):
         self._codes, self._tokens = {}, {}
+        self._foreign = set()
 
     @property
     def options(self):
         """The SocialAuthProvider line that points the module here."""
         u = self._provider.url
         return ("github client-id=%s client-secret=%s token-url=%s/github/token"
-                " userinfo-url=%s/github/user emails-url=%s/github/emails allow-http=on"
-                % (GITHUB_CLIENT, GITHUB_SECRET, u, u, u))
+                " userinfo-url=%s/github/user emails-url=%s/github/emails"
+                " token-check-url=%s/applications/%s/token allow-http=on"
+                % (GITHUB_CLIENT, GITHUB_SECRET, u, u, u, u, GITHUB_CLIENT))
 
     def user(self, email=None, id=None, login=None, name="Ada Lovelace", emails=None, **more):
         """A GitHub account. emails: /user/emails as it is; email: one primary and verified address."""
@@ -256,6 +265,15 @@ class GitHub:
             self._codes[code] = (user, challenge, redirect_uri)
         return code
 
+    def token(self, user, foreign=False):
+        """An access token that a front end got by itself; foreign: as another application."""
+        token = "gho_" + secrets.token_hex(18)
+        with self._provider.lock:
+            self._tokens[token] = user
+            if foreign:
+                self._foreign.add(token)
+        return token
+
     # GitHub's own paths, for clients that know no others
     _real = {"/login/oauth/access_token": "/github/token", "/user": "/github/user",
              "/user/emails": "/github/emails"}
@@ -268,7 +286,26 @@ class GitHub:
             return self._about(request, "user")
         if path == "/github/emails":
             return self._about(request, "emails")
+        if path == "/applications/%s/token" % GITHUB_CLIENT:
+            return self._check(request)
         return None
+
+    def _check(self, request):
+        pair = "%s:%s" % (GITHUB_CLIENT, GITHUB_SECRET)
+        if request.method != "POST" or request.headers.get("authorization") != \
+                "Basic " + base64.b64encode(pair.encode()).decode():
+            return Reply(401, {"message": "Bad credentials"})
+        try:
+            token = json.loads(request.body)["access_token"]
+        except (ValueError, KeyError, TypeError):
+            return Reply(422, {"message": "Validation Failed"})
+        with self._provider.lock:
+            user = None if token in self._foreign else self._tokens.get(token)
+        if user is None:
+            return Reply(404, {"message": "Not Found"})
+        return Reply(200, {"id": 1, "token": token, "scopes": ["read:user", "user:email"],
+                           "app": {"name": "Tests", "client_id": GITHUB_CLIENT},
+                           "user": {k: user["user"][k] for k in ("id", "login")}})
 
     def _token(self, request):
         form = request.form
@@ -286,10 +323,7 @@ class GitHub:
             return refuse("bad_verification_code")
         if redirect_uri and form.get("redirect_uri") != redirect_uri:
             return refuse("redirect_uri_mismatch")
-        token = "gho_" + secrets.token_hex(18)
-        with self._provider.lock:
-            self._tokens[token] = user
-        grant = {"access_token": token, "scope": "read:user,user:email", "token_type": "bearer"}
+        grant = {"access_token": self.token(user), "scope": "read:user,user:email", "token_type": "bearer"}
         if "json" in request.headers.get("accept", ""):
             return Reply(200, grant)
         return Reply(200, urllib.parse.urlencode(grant),
@@ -310,7 +344,7 @@ class GitHub:
 
 
 class Google:
-    """A JWKS and the ID tokens that go with it."""
+    """A JWKS and the ID tokens that go with it; access tokens, tokeninfo and userinfo."""
 
     issuer = "https://accounts.google.com"
     _keys = None
@@ -325,12 +359,15 @@ class Google:
 
     def reset(self):
         self.keys = list(Google._keys)
+        self._tokens = {}
         self.cache_control = "public, max-age=3600"
 
     @property
     def options(self):
-        return ("google client-id=%s jwks-url=%s/google/certs issuer=%s allow-http=on"
-                % (GOOGLE_CLIENT, self._provider.url, self.issuer))
+        u = self._provider.url
+        return ("google client-id=%s jwks-url=%s/google/certs userinfo-url=%s/google/userinfo"
+                " token-check-url=%s/google/tokeninfo issuer=%s allow-http=on"
+                % (GOOGLE_CLIENT, u, u, u, self.issuer))
 
     def jwks(self):
         return {"keys": [key.jwk() for key in self.keys]}
@@ -355,8 +392,187 @@ class Google:
             claims = self.claims(**kw)
         return jose.make(claims, key or self.keys[0], header)
 
+    def access_token(self, scope="openid email profile", **claims):
+        """What Google gives to a front end; claims as for claims(), exp, aud and azp included."""
+        token = "ya29.a0" + secrets.token_urlsafe(40)
+        with self._provider.lock:
+            self._tokens[token] = (scope.split(), self.claims(**claims))
+        return token
+
     def answer(self, request):
         if request.path == "/google/certs":
             headers = [("Cache-Control", self.cache_control)] if self.cache_control else []
             return Reply(200, self.jwks(), headers=headers)
+        if request.path == "/google/tokeninfo":
+            return self._tokeninfo(request)
+        if request.path == "/google/userinfo":
+            return self._userinfo(request)
         return None
+
+    def _claims_of(self, token):
+        with self._provider.lock:
+            scope, claims = self._tokens.get(token, ((), None))
+        if claims is None or claims["exp"] <= jose.now():
+            return (), None
+        return scope, claims
+
+    @staticmethod
+    def _signs_in(scope):
+        return not {"openid", "email", "profile"}.isdisjoint(scope)
+
+    def _tokeninfo(self, request):
+        """All values are strings, and there are no names."""
+        given = request.form if request.method == "POST" else request.query
+        scope, claims = self._claims_of(given.get("access_token"))
+        if claims is None:
+            return Reply(400, {"error": "invalid_token", "error_description": "Invalid Value"})
+        info = {"azp": claims.get("azp"), "aud": claims["aud"], "scope": " ".join(scope),
+                "exp": str(claims["exp"]), "expires_in": str(claims["exp"] - jose.now()),
+                "access_type": "online"}
+        if self._signs_in(scope):
+            info["sub"] = claims["sub"]
+        if "email" in scope and "email" in claims:
+            info["email"] = claims["email"]
+            info["email_verified"] = str(claims.get("email_verified", False)).lower()
+        return Reply(200, {k: v for k, v in info.items() if v is not None})
+
+    def _userinfo(self, request):
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        scope, claims = self._claims_of(token if kind == "Bearer" else None)
+        if not self._signs_in(scope):
+            return Reply(401, {"error": "invalid_request", "error_description": "Invalid Credentials"})
+        names = ["sub"]
+        names += ["email", "email_verified", "hd"] if "email" in scope else []
+        names += ["name", "given_name", "family_name"] if "profile" in scope else []
+        return Reply(200, {name: claims[name] for name in names if name in claims})
+
+
+class Facebook:
+    """https://developers.facebook.com/docs/facebook-login: Graph's errors are numbers with status 400,
+    redirect_uri is compared, each call needs appsecret_proof (the application demands it), and /me
+    gives what fields= names and the user granted."""
+
+    _path = re.compile(r"(?:/facebook|/v\d+\.\d)/(oauth/access_token|me|debug_token)\Z")
+
+    def __init__(self, provider):
+        self._provider = provider
+        self._ids = itertools.count(1001001001001001)
+        self.reset()
+
+    def reset(self):
+        self._codes, self._tokens = {}, {}
+
+    @property
+    def options(self):
+        u = self._provider.url + "/facebook"
+        return ("facebook client-id=%s client-secret=%s token-url=%s/oauth/access_token"
+                " userinfo-url=%s/me token-check-url=%s/debug_token redirect-uri=%s allow-http=on"
+                % (FACEBOOK_APP, FACEBOOK_SECRET, u, u, u, FACEBOOK_REDIRECT))
+
+    def user(self, id=None, email="", first_name="Ada", last_name="Lovelace", **more):
+        """A Facebook account: what /me may say. email: None for one that has a telephone number."""
+        id = str(next(self._ids)) if id is None else str(id)
+        me = {"id": id, "email": "user%s@example.com" % id if email == "" else email,
+              "first_name": first_name, "last_name": last_name,
+              "name": " ".join(n for n in (first_name, last_name) if n), **more}
+        return {k: v for k, v in me.items() if v is not None}
+
+    def code(self, user, redirect_uri=FACEBOOK_REDIRECT):
+        code = "AQ" + secrets.token_urlsafe(60)
+        with self._provider.lock:
+            self._codes[code] = (user, redirect_uri)
+        return code
+
+    def token(self, user, app=FACEBOOK_APP, scopes=("email", "public_profile"), expires_in=5183944,
+              type="USER"):
+        """What the JavaScript SDK gives to a page. app: whose page it was."""
+        token = "EAAB" + secrets.token_hex(40)
+        with self._provider.lock:
+            self._tokens[token] = {"user": user, "app": app, "scopes": list(scopes), "type": type,
+                                   "issued_at": jose.now(), "expires_at": jose.now() + expires_in}
+        return token
+
+    def answer(self, request):
+        found = self._path.match(request.path)
+        if not found:
+            return None
+        given = dict(request.query, **(request.form if request.method == "POST" else {}))
+        call = {"oauth/access_token": self._exchange, "me": self._me, "debug_token": self._debug}
+        return call[found.group(1)](given)
+
+    def _error(self, code, message, type="OAuthException", **more):
+        return Reply(400, {"error": {"message": message, "type": type, "code": code, **more,
+                                     "fbtrace_id": secrets.token_urlsafe(8)}},
+                     content_type="application/json; charset=UTF-8")
+
+    def _exchange(self, given):
+        if given.get("client_id") != FACEBOOK_APP:
+            return self._error(101, "Error validating application.")
+        if given.get("client_secret") != FACEBOOK_SECRET:
+            return self._error(1, "Error validating client secret.")
+        if "redirect_uri" not in given:
+            return self._error(191, "Missing redirect_uri parameter.")
+        with self._provider.lock:
+            user, redirect_uri = self._codes.pop(given.get("code"), (None, None))
+        if user is None:
+            return self._error(100, "This authorization code has been used.", error_subcode=36009)
+        if redirect_uri != given["redirect_uri"]:
+            return self._error(100, "Error validating verification code. Please make sure your "
+                                    "redirect_uri is identical", error_subcode=36008)
+        return Reply(200, {"access_token": self.token(user), "token_type": "bearer",
+                           "expires_in": 5183944})
+
+    def _proof_problem(self, given, token):
+        proof = hmac.new(FACEBOOK_SECRET.encode(), token.encode(), hashlib.sha256).hexdigest()
+        if "appsecret_proof" not in given:
+            return self._error(100, "API calls from the server require an appsecret_proof argument",
+                               "GraphMethodException")
+        if given["appsecret_proof"] != proof:
+            return self._error(100, "Invalid appsecret_proof provided in the API argument",
+                               "GraphMethodException")
+        return None
+
+    def _found(self, token):
+        with self._provider.lock:
+            return self._tokens.get(token)
+
+    def _me(self, given):
+        token = given.get("access_token", "")
+        found = self._found(token)
+        if not token:
+            return self._error(2500, "An active access token must be used to query information "
+                                     "about the current user.")
+        if found is None or found["expires_at"] <= jose.now():
+            return self._error(190, "Invalid OAuth access token - Cannot parse access token")
+        # What another application's token and secret would make is theirs to know.
+        problem = self._proof_problem(given, token) if found["app"] == FACEBOOK_APP else None
+        if problem:
+            return problem
+        fields = {"id", *(f.strip() for f in given.get("fields", "id,name").split(","))}
+        if "email" not in found["scopes"]:
+            fields.discard("email")
+        return Reply(200, {k: v for k, v in found["user"].items() if k in fields},
+                     content_type="application/json; charset=UTF-8")
+
+    def _debug(self, given):
+        token = given.get("access_token", "")
+        if token != "%s|%s" % (FACEBOOK_APP, FACEBOOK_SECRET):
+            return self._error(190, "Invalid OAuth access token signature.")
+        problem = self._proof_problem(given, token)
+        if problem:
+            return problem
+        found = self._found(given.get("input_token"))
+        if found is None:
+            return self._invalid(190, "Invalid OAuth access token.")
+        if found["app"] != FACEBOOK_APP:
+            return self._invalid(100, "(#100) The App_id in the input_token did not match the "
+                                      "Viewing App")
+        data = {"app_id": found["app"], "type": found["type"], "application": "Tests",
+                "data_access_expires_at": jose.now() + 7776000, "expires_at": found["expires_at"],
+                "issued_at": found["issued_at"], "is_valid": found["expires_at"] > jose.now(),
+                "scopes": found["scopes"], "user_id": found["user"]["id"]}
+        return Reply(200, {"data": data}, content_type="application/json; charset=UTF-8")
+
+    def _invalid(self, code, message):
+        return Reply(200, {"data": {"error": {"code": code, "message": message},
+                                    "is_valid": False, "scopes": []}})

@@ -1,9 +1,11 @@
 """Debian's social-auth-core as a client: the library that Django sites sign people in with. It
-judges what plays GitHub and Google here, so that not only the module does."""
+judges what plays GitHub, Google and Facebook here, so that not only the module does."""
 import collections
 import urllib.parse
 
+from social_core.backends.facebook import FacebookOAuth2
 from social_core.backends.github import GithubOAuth2
+from social_core.backends.google import GooglePlusAuth
 from social_core.backends.open_id_connect import OpenIdConnectAuth
 from social_core.strategy import BaseStrategy
 
@@ -86,6 +88,29 @@ def github(api, token_url, authorize_url, client, secret, redirect_uri):
     settings = {"SOCIAL_AUTH_GITHUB_KEY": client, "SOCIAL_AUTH_GITHUB_SECRET": secret,
                 "SOCIAL_AUTH_GITHUB_SCOPE": ["read:user", "user:email"]}
     return Client(Elsewhere, settings, redirect_uri)
+
+
+def facebook(graph, app, secret, redirect_uri, fields):
+    class Elsewhere(FacebookOAuth2):
+        ACCESS_TOKEN_URL = graph + "/v{version}/oauth/access_token"
+        USER_DATA_URL = graph + "/v{version}/me"
+
+    settings = {"SOCIAL_AUTH_FACEBOOK_KEY": app, "SOCIAL_AUTH_FACEBOOK_SECRET": secret,
+                "SOCIAL_AUTH_FACEBOOK_SCOPE": ["email"],
+                "SOCIAL_AUTH_FACEBOOK_PROFILE_EXTRA_PARAMS": {"fields": fields}}
+    return Client(Elsewhere, settings, redirect_uri)
+
+
+def google_plus(api, client):
+    """Signs in by an access token, which it has tokeninfo look at."""
+    class Elsewhere(GooglePlusAuth):
+        def get_json(self, url, *args, **kwargs):
+            return super().get_json(url.replace("https://www.googleapis.com/oauth2/v3", api), *args,
+                                    **kwargs)
+
+    return Client(Elsewhere, {"SOCIAL_AUTH_GOOGLE_PLUS_KEY": client,
+                              "SOCIAL_AUTH_GOOGLE_PLUS_SECRET": "",
+                              "SOCIAL_AUTH_GOOGLE_PLUS_USE_UNIQUE_USER_ID": True}, "unused")
 
 
 def oidc(endpoint, client, secret, redirect_uri, **settings):
