@@ -59,7 +59,8 @@ void *sa_server_conf_create(apr_pool_t *p, server_rec *s);
 int sa_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s);
 /* Hook test_config (httpd -t -D DUMP_SOCIAL_AUTH): prints what socialauthctl needs as one line of JSON:
  * {"mounts":[{"server","mount","driver","params","user_table","user_deleted",
- * "user_columns":{role:column},"settings":{},"providers":[],...}]}, in order; no secrets but DBDParams. */
+ * "user_columns":{role:column},"settings":{},"providers":[],...}],"secret_files":[path],"user","watchdog"},
+ * in order; no secrets but DBDParams. */
 void sa_test_config(apr_pool_t *pconf, server_rec *s);
 
 /* "literal", "file:/path", "exec:/program args" -> the secret in p, wiped with p. A phrase on failure

@@ -6,6 +6,7 @@
 #include <apr_file_io.h>
 #include <apr_strings.h>
 #include <http_core.h>
+#include <unixd.h>
 
 static void set(json_t *object, const char *key, const char *text)
 {
@@ -46,20 +47,22 @@ static json_t *dump_rate(const sa_rate_t *rate)
     return json_pack("{s:i, s:I}", "count", rate->count, "period_ms", (json_int_t)rate->period_ms);
 }
 
-static json_t *dump_keys(const sa_keyset_t *keys)
+/* Public parts only: of a shared secret nothing, not even its digest. */
+static json_t *dump_keys(apr_pool_t *p, const sa_keyset_t *keys)
 {
     json_t *array = json_array();
 
     for (int i = 0; i < keys->keys->nelts; i++) {
         const sa_key_t *key = SA_AT(keys->keys, i, const sa_key_t *);
-        json_array_append_new(array, json_pack("{s:s?, s:s, s:b}", "kid", sa_key_kid(key), "alg",
-                                               sa_alg_name(sa_key_alg(key)), "signs",
-                                               key == sa_keyset_signer(keys)));
+        json_array_append_new(array, json_pack(
+            "{s:s?, s:s, s:b, s:s?, s:O?}", "kid", sa_key_kid(key),
+            "alg", sa_alg_name(sa_key_alg(key)), "signs", key == sa_keyset_signer(keys),
+            "thumbprint", sa_key_thumbprint(p, key), "jwk", sa_key_public_jwk(p, key)));
     }
     return array;
 }
 
-static json_t *dump_settings(const sa_settings_t *settings)
+static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
 {
     static const char *const linking[] = { "verified", "reclaim", "always", "never" };
     static const char *const binding[] = { "auto", "required", "off" };
@@ -68,7 +71,7 @@ static json_t *dump_settings(const sa_settings_t *settings)
         "{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:b, s:b, s:i, s:b, s:i, s:s, s:b, s:i, s:s,"
         " s:b, s:b, s:b, s:o, s:o, s:o, s:s?, s:b}",
         "issuer", settings->issuer, "audience", settings->audience,
-        "keys", dump_keys(settings->keys),
+        "keys", dump_keys(p, settings->keys),
         "auth_header_types", dump_strings(settings->auth_header_types),
         "access_lifetime", settings->access_lifetime,
         "refresh_lifetime", settings->refresh_lifetime,
@@ -131,7 +134,7 @@ static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_r
         "max_body", (int)mount->max_body, "shared_bytes", (json_int_t)mount->shared_bytes,
         "allow_origins", dump_strings(mount->allow_origins),
         "allow_credentials", mount->allow_credentials, "allow_headers", mount->allow_headers,
-        "webhooks", webhooks, "settings", dump_settings(&mount->settings),
+        "webhooks", webhooks, "settings", dump_settings(p, &mount->settings),
         "providers", dump_providers(mount->settings.providers));
 }
 
@@ -148,6 +151,10 @@ void sa_test_config(apr_pool_t *pconf, server_rec *s)
     for (int i = 0; i < mounts->nelts; i++) {
         json_array_append_new(array, dump_mount(pconf, SA_AT(mounts, i, const sa_mount_t *), s));
     }
-    json_t *dump = sa_json_own(pconf, json_pack("{s:o}", "mounts", array));
+    json_t *dump = sa_json_own(pconf, json_pack(
+        "{s:o, s:o, s:s, s:b}", "mounts", array,
+        "secret_files", dump_strings(sa_tree_secret_files(pconf)),
+        "user", ap_unixd_config.user_name ? ap_unixd_config.user_name : "",
+        "watchdog", ap_find_linked_module("mod_watchdog.c") != NULL));
     apr_file_printf(out, "%s\n", sa_json_dump(pconf, dump));
 }

@@ -166,3 +166,47 @@ const char *sa_tree_args(const ap_directive_t *host, const char *name)
 
     return args ? args : last_args(ap_conftree, name);
 }
+
+static void add_once(apr_array_header_t *list, const char *text)
+{
+    for (int i = 0; i < list->nelts; i++) {
+        if (strcmp(SA_AT(list, i, const char *), text) == 0) {
+            return;
+        }
+    }
+    APR_ARRAY_PUSH(list, const char *) = text;
+}
+
+/* "file:path" and "key=file:path" among a directive's arguments. */
+static void collect_files(apr_pool_t *p, const char *args, apr_array_header_t *files)
+{
+    while (*args) {
+        const char *word = ap_getword_conf(p, &args), *equals = strchr(word, '=');
+        if (strncmp(word, "file:", 5) != 0 && equals) {
+            word = equals + 1;
+        }
+        const char *path = strncmp(word, "file:", 5) == 0 ? ap_server_root_relative(p, word + 5)
+                                                          : NULL;
+        if (path) {
+            add_once(files, path);
+        }
+    }
+}
+
+static void walk_for_files(apr_pool_t *p, const ap_directive_t *node, apr_array_header_t *files)
+{
+    for (; node; node = node->next) {
+        if (ap_cstr_casecmpn(node->directive, "SocialAuth", 10) == 0) {
+            collect_files(p, node->args, files);
+        }
+        walk_for_files(p, node->first_child, files);
+    }
+}
+
+apr_array_header_t *sa_tree_secret_files(apr_pool_t *p)
+{
+    apr_array_header_t *files = apr_array_make(p, 4, sizeof(const char *));
+
+    walk_for_files(p, ap_conftree, files);
+    return files;
+}

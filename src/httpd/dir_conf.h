@@ -143,6 +143,8 @@ const ap_directive_t *sa_tree_host(const server_rec *s, const server_rec *main_s
 /* Arguments of a directive outside of sections: the host's last, else the main server's last, else
  * NULL. */
 const char *sa_tree_args(const ap_directive_t *host, const char *name);
+/* The files that directives of ours name as file:…, absolute, each once (const char *). */
+apr_array_header_t *sa_tree_secret_files(apr_pool_t *p);
 
 /* ---- mount_build.c ---- */
 typedef struct {
