@@ -45,6 +45,7 @@ const ctl_command_t ctl_commands[] = {
     { "events list", 0, ctl_events_list, "events list [--dead] [--limit N]", 0 },
     { "events retry", 1, ctl_events_retry, "events retry ID | --all", CTL_OPTIONAL },
     { "purge", 0, ctl_purge, "purge", 0 },
+    { "doctor", 0, ctl_doctor, "doctor", CTL_NO_DATABASE },
     { NULL, 0, NULL, NULL, 0 }
 };
 

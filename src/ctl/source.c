@@ -44,8 +44,10 @@ static apr_status_t close_database(void *data)
 
 static const char *open_database(ctl_t *ctl)
 {
-    sa_connection_t *connection = apr_pcalloc(ctl->pool, sizeof(*connection));
-    opened_t *opened = apr_palloc(ctl->pool, sizeof(*opened));
+    apr_pool_t *p;              /* one per connection: what the store keeps hangs on it */
+    apr_pool_create(&p, ctl->pool);
+    sa_connection_t *connection = apr_pcalloc(p, sizeof(*connection));
+    opened_t *opened = apr_palloc(p, sizeof(*opened));
     const apr_dbd_driver_t *driver;
     apr_dbd_t *handle;
     const char *why = NULL;
@@ -53,15 +55,15 @@ static const char *open_database(ctl_t *ctl)
     if (apr_dbd_get_driver(ctl->pool, ctl->driver, &driver) != APR_SUCCESS) {
         return apr_psprintf(ctl->pool, "the apr_dbd driver \"%s\" is not installed", ctl->driver);
     }
-    if (apr_dbd_open_ex(driver, ctl->pool, ctl->params, &handle, &why) != APR_SUCCESS) {
+    if (apr_dbd_open_ex(driver, p, ctl->params, &handle, &why) != APR_SUCCESS) {
         return apr_psprintf(ctl->pool, "the database cannot be opened: %s",
                             why ? one_line(ctl->pool, why) : "unknown");
     }
     *opened = (opened_t) { driver, handle };
-    apr_pool_cleanup_register(ctl->pool, opened, close_database, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(p, opened, close_database, apr_pool_cleanup_null);
     connection->driver = ctl->driver;
     connection->native = apr_dbd_native_handle(driver, handle);
-    connection->pool = ctl->pool;
+    connection->pool = p;
     connection->handle = handle;
     ctl->source = (sa_db_source_t) {
         .ctx = connection, .acquire = acquire, .release = release, .timeout_ms = TIMEOUT_MS
