@@ -39,9 +39,9 @@ static const apr_getopt_option_t options[] = {
     { "client-id", OPT_CLIENT_ID, 1, "ID  (default: a random one)" },
     { "public", OPT_PUBLIC, 0, "it cannot keep a secret: a page in a browser, a program" },
     { "secret-stdin", OPT_SECRET_STDIN, 0, "the secret is the first line of standard input" },
-    { "grants", OPT_GRANTS, 1, "\"GRANT …\"  (default: convert_token refresh_token)" },
-    { "scopes", OPT_SCOPES, 1, "\"SCOPE …\"  (default: read write)" },
-    { "redirect-uris", OPT_REDIRECT_URIS, 1, "\"URI …\"  where authorization codes may go" },
+    { "grants", OPT_GRANTS, 1, "GRANTS  with spaces between (default: convert_token refresh_token)" },
+    { "scopes", OPT_SCOPES, 1, "SCOPES  with spaces between (default: read write)" },
+    { "redirect-uris", OPT_REDIRECT_URIS, 1, "URIS  where authorization codes may go, with spaces between" },
     { "limit", OPT_LIMIT, 1, "N  (default 100)" },
     { "after", OPT_AFTER, 1, "ID  those after this one" },
     { "off", OPT_OFF, 0, "takes the right away" },
@@ -70,7 +70,8 @@ void ctl_usage(FILE *to)
     for (const apr_getopt_option_t *option = options; option->name; option++) {
         const char *brief = option->optch == OPT_CONF ? ", -f"
                             : option->optch == OPT_OUTPUT ? ", -o" : "";
-        fprintf(to, "  --%s%s%s%s\n", option->name, brief, *option->description ? "  " : "",
+        /* An argument stands one space behind its option, an explanation two. */
+        fprintf(to, "  --%s%s%s%s\n", option->name, brief, option->has_arg ? " " : "  ",
                 option->description);
     }
 }
