@@ -420,6 +420,10 @@ def public_half(bench, name, private):
     return bench.file(name, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
+def who_signs(mount):
+    return [(key["kid"], key["alg"], key["signs"]) for key in mount["settings"]["keys"]]
+
+
 FITTING = [("RS256", "rsa"), ("PS256", "rsa"), ("ES256", "p256"), ("ES384", "p384"),
            ("EdDSA", "ed25519")]
 
@@ -428,7 +432,7 @@ FITTING = [("RS256", "rsa"), ("PS256", "rsa"), ("ES256", "p256"), ("ES384", "p38
 def test_key_fits_algorithm(bench, alg, kind):
     key = make_key(bench, "key", kind)
     mount, = bench.mounts(["SocialAuthJWTAlgorithm " + alg, "SocialAuthJWTKey kid=k1 file:" + key])
-    assert mount["settings"]["keys"] == [{"kid": "k1", "alg": alg, "signs": True}]
+    assert who_signs(mount) == [("k1", alg, True)]
 
 
 def test_key_by_program_keeps_all_lines(bench):
@@ -442,12 +446,10 @@ def test_key_by_program_keeps_all_lines(bench):
 def test_key_rotation_keeps_old_keys_of_other_algorithms(bench):
     new, old = make_key(bench, "new", "p256"), make_key(bench, "old", "rsa")
     shared = bench.file("shared", SECRET)
-    keys = bench.mounts(["SocialAuthJWTAlgorithm ES256", "SocialAuthJWTKey kid=new file:" + new,
-                         "SocialAuthJWTKey kid=old file:" + public_half(bench, "pub", old),
-                         "SocialAuthJWTKey file:" + shared])[0]["settings"]["keys"]
-    assert keys == [{"kid": "new", "alg": "ES256", "signs": True},
-                    {"kid": "old", "alg": "RS256", "signs": False},
-                    {"kid": None, "alg": "HS256", "signs": False}]
+    mount, = bench.mounts(["SocialAuthJWTAlgorithm ES256", "SocialAuthJWTKey kid=new file:" + new,
+                           "SocialAuthJWTKey kid=old file:" + public_half(bench, "pub", old),
+                           "SocialAuthJWTKey file:" + shared])
+    assert who_signs(mount) == [("new", "ES256", True), ("old", "RS256", False), (None, "HS256", False)]
 
 
 @pytest.mark.parametrize("case", ["none", "wrong-type", "weak", "public", "garbage", "same-kid",
