@@ -116,6 +116,7 @@ static const char common_2[] =
     ") WITHOUT ROWID;\n"
     "CREATE INDEX sa_mails_due ON sa_mails (next_attempt) WHERE sent_at IS NULL AND dead = 0;\n"
     "CREATE INDEX sa_mails_user ON sa_mails (user_id);\n"
+    "CREATE INDEX sa_mails_expires ON sa_mails (expires);\n"
     "CREATE TABLE sa_pending_links (\n"
     "    issuer          TEXT NOT NULL,\n"
     "    email           TEXT NOT NULL,\n"
