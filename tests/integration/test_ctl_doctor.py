@@ -219,15 +219,18 @@ def test_clocks_that_differ(site, tmp_path, offset, level):
         only(found, "clock", level, "seconds %s ours" % ("ahead of" if "-" in offset else "behind"), "NTP")
 
 
-def test_what_piles_up(site):
-    user = site.make_user("p@example.org", "p")
+def test_what_piles_up(databases, cell):
+    """Without a server, which would clear it away."""
+    database = databases.make(cell[1])
+    on = on_database(database)
+    user = int(on("--json", "users", "create", "--email", "p@example.org", "--no-password").json()["id"])
     for n, age in enumerate((7200, 4000, 60)):
-        site.db.query("INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time)"
-                      " VALUES (?, ?, 'j', 1, 2, ?, 1)", "s%d" % n, user, NOW - age)
+        database.query("INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time)"
+                       " VALUES (?, ?, 'j', 1, 2, ?, 1)", "s%d" % n, user, NOW - age)
     for name, dead, late in (("d1", 1, 60), ("d2", 1, 9000), ("late", 0, 9000), ("young", 0, 60)):
-        site.db.query("INSERT INTO sa_outbox (id, type, at, targets, next_attempt, dead)"
-                      " VALUES (?, 't', ?, 'https://hook.test/', ?, ?)", name, NOW, NOW - late, dead)
-    found = examine(on_site(site)("--json", "doctor"))
+        database.query("INSERT INTO sa_outbox (id, type, at, targets, next_attempt, dead)"
+                       " VALUES (?, 't', ?, 'https://hook.test/', ?, ?)", name, NOW, NOW - late, dead)
+    found = examine(on("--json", "doctor"))
     assert sorted(found) == ["events", "expired rows"], found
     (level, text, todo), = found["expired rows"]
     assert level == "warning" and ": 2 rows" in text and "purge" in todo
