@@ -117,8 +117,8 @@ sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_
 /* ---- tokens.c ---- */
 /* Access token of a header value; SA_E_TOKEN_NOT_VALID. No database. */
 sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer);
-/* RFC 6749 section 6. scope NULL = as before; no more than before. SA_E_INVALID_GRANT for a
- * token of another client. */
+/* RFC 6749 section 6. scope NULL = as before; no more than before. SA_E_REFRESH_NOT_VALID
+ * for a token of another client. */
 sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *refresh, const sa_client_t *client,
                                 const char *scope, sa_tokens_t *tokens);
 /* RFC 6749 section 4.4: an access token of the client itself, without user and session. */
