@@ -98,7 +98,15 @@ apr_status_t sa_random(void *buf, apr_size_t len)
 char *sa_random_text(apr_pool_t *p, apr_size_t bytes)
 {
     unsigned char *data = apr_palloc(p, bytes + 1);
-    return sa_random(data, bytes) == APR_SUCCESS ? sa_base64url_encode(p, data, bytes) : NULL;
+    char *text;
+
+    do {
+        if (sa_random(data, bytes) != APR_SUCCESS) {
+            return NULL;
+        }
+        text = sa_base64url_encode(p, data, bytes);
+    } while (*text == '-');
+    return text;
 }
 
 static char *put_hex(char *out, const unsigned char *data, apr_size_t len)

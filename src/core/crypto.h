@@ -13,7 +13,8 @@ apr_status_t sa_crypto_init(void);
 
 /* RAND_bytes. APR_EGENERAL on failure: the caller must not go on. */
 apr_status_t sa_random(void *buf, apr_size_t len);
-/* `bytes` random bytes as base64url / lower-case hex text in p; NULL on failure. */
+/* `bytes` random bytes as base64url / lower-case hex text in p; NULL on failure. The text never
+ * begins with '-': a command would take it for an option. */
 char *sa_random_text(apr_pool_t *p, apr_size_t bytes);
 char *sa_random_hex(apr_pool_t *p, apr_size_t bytes);
 /* A random UUID, version 4 (RFC 9562 section 5.4), 36 characters; NULL on failure. */

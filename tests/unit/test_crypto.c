@@ -176,6 +176,9 @@ static void test_random_texts(void **state)
     const char *text = sa_random_text(pool, 16);
     assert_int_equal(strlen(text), 22);
     assert_string_not_equal(text, sa_random_text(pool, 16));
+    for (int i = 0; i < 2000; i++) {
+        assert_int_not_equal(*sa_random_text(pool, 16), '-');
+    }
     const char *digits = sa_random_hex(pool, 20);
     assert_int_equal(strlen(digits), 40);
     assert_int_equal(strspn(digits, "0123456789abcdef"), 40);
