@@ -185,14 +185,15 @@ class Httpd:
         except OSError:
             return ""
 
-    def stop(self, sig=None):
-        """Ends the server. A slow sanitizer makes two races of httpd's own likely when it is told to
-        end at once: event closes sockets its workers are closing, prefork frees pools in a signal
-        handler that may have interrupted malloc. There it may end what it is at."""
+    def stop(self):
+        """Ends the server; it may end what it is at. Told to end at once (SIGTERM), httpd has two races
+        of its own: event closes sockets its workers are closing, which kills a bare httpd's child in
+        one stop of ten when a client has just hung up; prefork frees pools in a signal handler that
+        may have interrupted malloc, which a slow sanitizer makes likely."""
         if self.process is None:
             return None
         if self.process.poll() is None:
-            self.process.send_signal(sig or (signal.SIGWINCH if SANITIZED else signal.SIGTERM))
+            self.process.send_signal(signal.SIGWINCH if SANITIZED or self.mpm == "event" else signal.SIGTERM)
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
