@@ -178,6 +178,7 @@ sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n)
         { SA_OP_PURGE_SESSIONS, 0 },
         { SA_OP_PURGE_SPENT, CLOCKS_DIFFER },
         { SA_OP_PURGE_OUTBOX, OUTBOX_KEPT },
+        { SA_OP_PURGE_MAILS, CLOCKS_DIFFER },
     };
     sa_error_t *error = NULL;
 

@@ -68,11 +68,21 @@ typedef enum {
     SA_OP_OUTBOX_CLAIM,         /* 1 now, 2 leased until, 3 max, 4 known targets -> id, type, user, provider,
                                  * address, request id, time, targets, attempts */
     SA_OP_OUTBOX_SETTLE,        /* 1 id, 2 targets, 3 next attempt, 4 dead */
+    SA_OP_QUEUE_MAIL,           /* 1 id, 2 kind, 3 user, 4 email, 5 mount, 6 data, 7 created,
+                                 * 8 expires, 9 sent at */
+    SA_OP_MAIL,                 /* 1 id, 2 kind, 3 now -> user, email, data */
+    SA_OP_USE_MAIL,             /* the same, once */
+    SA_OP_MAILS_CLAIM,          /* 1 now, 2 leased until, 3 known mounts, a line each
+                                 * -> id, kind, user, email, mount, data, expires, attempts */
+    SA_OP_MAILS_SETTLE,         /* 1 id, 2 sent at, 3 next attempt, 4 dead */
+    SA_OP_VERIFY_EMAIL,         /* 1 user, 2 email, 3 which links go -> 1 when done */
+    SA_OP_SET_EMAIL,            /* 1 user, 2 email, 3 canonical email -> 1 when done */
     SA_OP_NOTIFY,               /* 1 id, 2 type */
     SA_OP_EVENT,                /* event, 8 user */
     SA_OP_PURGE_SESSIONS,       /* 1 now, 2 limit -> how many */
     SA_OP_PURGE_SPENT,          /* 1 now, 2 limit -> how many */
     SA_OP_PURGE_OUTBOX,         /* 1 older than, 2 limit -> how many */
+    SA_OP_PURGE_MAILS,          /* 1 now, 2 limit -> how many */
     SA_OP_LIST_USERS,           /* 1 after, 2 limit -> user */
     SA_OP_SET_ACTIVE,           /* 1 user, 2 active, 3 now, 4 active as a number -> 1 when done */
     SA_OP_SET_STAFF,            /* 1 user, 2 staff -> 1 when done */

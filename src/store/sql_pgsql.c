@@ -27,6 +27,9 @@
     "({u.id} = $8 AND ($9 IS NULL OR EXISTS (SELECT 1 FROM sa_sessions s WHERE s.sid = $9 "    \
     "AND s.user_id = {u.id} AND s.revoked_at IS NULL AND s.expires > $10)))"
 
+/* A link that works: its mail was neither used nor has it expired. */
+#define MAIL "id = $1 AND kind = $2 AND used_at IS NULL AND expires > $3"
+
 #define CREATE(id)                                                                            \
     "INSERT INTO {users} {insert " id "email=$2|username=$3|first_name=$4|last_name=$5|"      \
     "password=$6|is_active=$7|is_staff=$8|is_superuser=$9|email_verified=$10|"                \
@@ -216,6 +219,34 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "WITH gone AS (DELETE FROM sa_outbox WHERE id = $1 AND $2 IS NULL) "
         "UPDATE sa_outbox SET targets = $2, next_attempt = $3, leased_until = NULL, dead = $4 "
         "WHERE id = $1 AND $2 IS NOT NULL" },
+    [SA_OP_QUEUE_MAIL] = { "new mail", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_mails (id, kind, user_id, email, mount, data, created, expires, sent_at, "
+        "next_attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)" },
+    [SA_OP_MAIL] = { "mail", SA_STATEMENT_READS,
+        "SELECT user_id, email, data FROM sa_mails WHERE " MAIL },
+    [SA_OP_USE_MAIL] = { "use of a mail", 0,
+        "UPDATE sa_mails SET used_at = $3 WHERE " MAIL " RETURNING user_id, email, data" },
+    [SA_OP_MAILS_CLAIM] = { "mails claim", 0,
+        "WITH due AS (SELECT id FROM sa_mails WHERE sent_at IS NULL AND dead = 0 "
+        "AND next_attempt <= $1 AND used_at IS NULL AND expires > $1 "
+        "AND (leased_until IS NULL OR leased_until <= $1) "
+        "AND mount = ANY (string_to_array($3, chr(10))) ORDER BY next_attempt, id LIMIT 1 "
+        "FOR UPDATE SKIP LOCKED) "
+        "UPDATE sa_mails m SET leased_until = $2, attempts = attempts + 1 FROM due "
+        "WHERE m.id = due.id RETURNING m.id, m.kind, m.user_id, m.email, m.mount, m.data, "
+        "m.expires, m.attempts" },
+    [SA_OP_MAILS_SETTLE] = { "mails settle", 0,
+        "UPDATE sa_mails SET sent_at = $2, next_attempt = $3, leased_until = NULL, dead = $4 "
+        "WHERE id = $1" },
+    [SA_OP_VERIFY_EMAIL] = { "verified e-mail", SA_STATEMENT_KEYED,
+        "WITH done AS (UPDATE {users} u SET {set email_verified='1'} WHERE {u.id} = $1 "
+        "AND {u.email} = $2 RETURNING {u.id} AS uid), "
+        "gone AS (DELETE FROM sa_links k USING done WHERE k.user_id = done.uid AND ($3 = 2 "
+        "OR ($3 = 1 AND lower(COALESCE(k.email, '')) <> lower($2)))) "
+        "SELECT 1 FROM done" },
+    [SA_OP_SET_EMAIL] = { "new e-mail", SA_STATEMENT_KEYED,
+        "UPDATE {users} t SET {set email=$2|email_verified='1'} WHERE t.{id} = $1 AND NOT EXISTS "
+        "(SELECT 1 FROM {users} u WHERE {email_is $3} AND {u.id} <> t.{id}) RETURNING 1" },
     [SA_OP_NOTIFY] = { "notify", 0,
         "SELECT pg_notify('social_auth', json_build_object('id', $1, 'type', $2)::text)" },
     [SA_OP_EVENT] = { "event", SA_STATEMENT_KEYED,
@@ -237,6 +268,12 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "WITH old AS (SELECT id FROM sa_outbox WHERE at <= $1 ORDER BY at LIMIT $2 "
         "FOR UPDATE SKIP LOCKED), "
         "gone AS (DELETE FROM sa_outbox o USING old WHERE o.id = old.id RETURNING 1) "
+        "SELECT count(*) FROM gone" },
+
+    [SA_OP_PURGE_MAILS] = { "purge of mails", 0,
+        "WITH old AS (SELECT id FROM sa_mails WHERE expires <= $1 ORDER BY expires LIMIT $2 "
+        "FOR UPDATE SKIP LOCKED), "
+        "gone AS (DELETE FROM sa_mails m USING old WHERE m.id = old.id RETURNING 1) "
         "SELECT count(*) FROM gone" },
 
     [SA_OP_LIST_USERS] = { "list of users", SA_STATEMENT_READS | SA_STATEMENT_KEYED,

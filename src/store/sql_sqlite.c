@@ -40,6 +40,9 @@
     "WHEN ?13 = 1 THEN 2 ELSE 0 END"
 #define ROTATES "(v.verdict = 0 AND ?12 = 1)"
 
+/* A link that works: its mail was neither used nor has it expired. */
+#define MAIL "id = ?1 AND kind = ?2 AND used_at IS NULL AND expires > ?3"
+
 #define OTHER_WAY                                                                               \
     "((?12 = 1 AND {has_password}) OR EXISTS (SELECT 1 FROM sa_links o "                        \
     "WHERE o.user_id = {u.id} AND o.issuer <> ?11 "                                             \
@@ -204,6 +207,31 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "DELETE FROM sa_outbox WHERE id = ?1 AND ?2 IS NULL; "
         "UPDATE sa_outbox SET targets = ?2, next_attempt = ?3, leased_until = NULL, dead = ?4 "
         "WHERE id = ?1 AND ?2 IS NOT NULL" },
+    [SA_OP_QUEUE_MAIL] = { "new mail", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_mails (id, kind, user_id, email, mount, data, created, expires, sent_at, "
+        "next_attempt) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?7)" },
+    [SA_OP_MAIL] = { "mail", SA_STATEMENT_READS,
+        "SELECT user_id, email, data FROM sa_mails WHERE " MAIL },
+    [SA_OP_USE_MAIL] = { "use of a mail", 0,
+        "UPDATE sa_mails SET used_at = ?3 WHERE " MAIL " RETURNING user_id, email, data" },
+    [SA_OP_MAILS_CLAIM] = { "mails claim", 0,
+        "UPDATE sa_mails SET leased_until = ?2, attempts = attempts + 1 WHERE id IN "
+        "(SELECT id FROM sa_mails WHERE sent_at IS NULL AND dead = 0 AND next_attempt <= ?1 "
+        "AND used_at IS NULL AND expires > ?1 AND (leased_until IS NULL OR leased_until <= ?1) "
+        "AND instr(char(10) || ?3 || char(10), char(10) || mount || char(10)) > 0 "
+        "ORDER BY next_attempt, id LIMIT 1) "
+        "RETURNING id, kind, user_id, email, mount, data, expires, attempts" },
+    [SA_OP_MAILS_SETTLE] = { "mails settle", 0,
+        "UPDATE sa_mails SET sent_at = ?2, next_attempt = ?3, leased_until = NULL, dead = ?4 "
+        "WHERE id = ?1" },
+    [SA_OP_VERIFY_EMAIL] = { "verified e-mail", SA_STATEMENT_KEYED,
+        "SELECT 1 FROM {users} AS u WHERE {u.id} = ?1 AND {u.email} = ?2; "
+        "UPDATE {users} AS u SET {set email_verified=1} WHERE {u.id} = ?1 AND {u.email} = ?2; "
+        "DELETE FROM sa_links WHERE user_id = ?1 AND changes() = 1 AND (?3 = 2 OR (?3 = 1 "
+        "AND lower(COALESCE(email, '')) <> lower(?2)))" },
+    [SA_OP_SET_EMAIL] = { "new e-mail", SA_STATEMENT_KEYED,
+        "UPDATE {users} AS t SET {set email=?2|email_verified=1} WHERE t.{id} = ?1 AND NOT EXISTS "
+        "(SELECT 1 FROM {users} AS u WHERE {email_is ?3} AND {u.id} <> t.{id}) RETURNING 1" },
     [SA_OP_NOTIFY] = { "notify", 0, "" },
     [SA_OP_EVENT] = { "event", SA_STATEMENT_KEYED,
         "INSERT INTO sa_outbox (id, type, provider, address, request_id, at, targets, user_id, "
@@ -221,6 +249,11 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
     [SA_OP_PURGE_OUTBOX] = { "purge of the outbox", 0,
         "DELETE FROM sa_outbox WHERE id IN (SELECT id FROM sa_outbox WHERE at <= ?1 "
         "ORDER BY at LIMIT ?2); "
+        "SELECT changes()" },
+
+    [SA_OP_PURGE_MAILS] = { "purge of mails", 0,
+        "DELETE FROM sa_mails WHERE id IN (SELECT id FROM sa_mails WHERE expires <= ?1 "
+        "ORDER BY expires LIMIT ?2); "
         "SELECT changes()" },
 
     [SA_OP_LIST_USERS] = { "list of users", SA_STATEMENT_READS | SA_STATEMENT_KEYED,

@@ -287,8 +287,46 @@ sa_error_t *sa_store_notify(sa_work_t *work, const char *event_id, const char *t
 /* One event on its own (token_reuse_detected, user_deactivated, …). */
 sa_error_t *sa_store_event(sa_work_t *work, const char *user_id, const sa_event_t *event);
 
+/* ---- mails ---- */
+/* One mail: to be sent, and the record of its link's single use. */
+typedef struct {
+    const char *id;             /* random: the link's jti */
+    const char *kind;           /* "verify", … */
+    const char *user_id;        /* NULL when none */
+    const char *email;          /* where it goes */
+    const char *mount;          /* public URL of the mount that wrote it */
+    const char *data;           /* the writer's own, NULL = none */
+    apr_int64_t created, expires;       /* later it is neither sent nor does its link work */
+    int attempts;               /* this one included */
+} sa_mail_t;
+/* is_decoy 1: nobody will send it; it is there so that an unknown address costs what a known one costs. */
+sa_error_t *sa_store_queue_mail(sa_work_t *work, const sa_mail_t *mail, int is_decoy);
+/* The mail of this id and kind while its link works, *mail NULL otherwise; only user_id, email
+ * and data are set. */
+sa_error_t *sa_store_mail(sa_work_t *work, const char *id, const char *kind, apr_int64_t now,
+                          sa_mail_t **mail);
+/* The same for one caller only, whose link does not work again once it commits. */
+sa_error_t *sa_store_use_mail(sa_work_t *work, const char *id, const char *kind, apr_int64_t now,
+                              sa_mail_t **mail);
+/* Leases one due mail of the `known` mounts (a line each) for `lease` seconds; *mail NULL when there is none. */
+sa_error_t *sa_store_mails_claim(sa_work_t *work, apr_int64_t now, int lease, const char *known,
+                                 sa_mail_t **mail);
+/* After an attempt: when it was sent (0 = it was not), else when to try again; dead 1 = given up. */
+sa_error_t *sa_store_mails_settle(sa_work_t *work, const char *id, apr_int64_t sent_at,
+                                  apr_int64_t next_attempt, int dead);
+
+/* 1 when the user table can say that an e-mail is verified. */
+int sa_store_can_verify(const sa_store_t *store);
+typedef enum { SA_LINKS_STAY, SA_LINKS_OF_OTHER_EMAILS_GO, SA_LINKS_GO } sa_links_fate_t;
+/* Marks `email` as verified if it is still the user's, byte for byte. *done 0/1. */
+sa_error_t *sa_store_verify_email(sa_work_t *work, const char *user_id, const char *email,
+                                  sa_links_fate_t links, int *done);
+/* The user's new, verified e-mail (canonical) unless it is somebody else's, which is *done 0. Inside
+ * begin/commit. */
+sa_error_t *sa_store_set_email(sa_work_t *work, const char *user_id, const char *email, int *done);
+
 /* ---- upkeep ---- */
-/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, events that nobody took for 30
+/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, mails, events that nobody took for 30
  * days); *n: how many in all. */
 sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n);
 
