@@ -1,6 +1,8 @@
 #include "httpd/watchdog.h"
 
 #include <apr_atomic.h>
+#include <apr_hash.h>
+#include <apr_strings.h>
 #include <http_core.h>
 #include <http_log.h>
 #include <mod_watchdog.h>
@@ -13,6 +15,7 @@ APLOG_USE_MODULE(social_auth);
 #define TICK apr_time_from_sec(1)
 #define PURGE_EVERY apr_time_from_sec(300)
 #define PURGE_BATCH 1000
+#define SESSION apr_time_from_sec(5)    /* then purging and other databases have their turn */
 #define STOP_WAIT apr_time_from_msec(10)
 #define STOP_WAITS 200          /* two seconds: less than httpd waits for a child */
 
@@ -39,19 +42,61 @@ void sa_watchdog_child_init(apr_pool_t *p)
     apr_pool_pre_cleanup_register(p, NULL, let_worker_end);
 }
 
+/* ---- what its jobs share ---- */
+
+sa_error_t *sa_watchdog_open(const sa_mount_t *mount, apr_pool_t *p, sa_work_t **work)
+{
+    *work = NULL;
+    return sa_work_open(work, mount->store, sa_dbd_source(mount), p);
+}
+
+void sa_watchdog_drain(apr_pool_t *p, int (*one)(void *ctx, apr_pool_t *p), void *ctx)
+{
+    apr_time_t until = apr_time_now() + SESSION;
+    int more = 1;
+
+    while (more && apr_time_now() < until && !sa_watchdog_is_stopping()) {
+        apr_pool_t *pool;
+        apr_pool_create(&pool, p);
+        more = one(ctx, pool);
+        apr_pool_destroy(pool);
+    }
+}
+
+void sa_watchdog_note_outage(apr_pool_t *p, server_rec *s, const sa_mount_t *mount,
+                             const char *what, const sa_error_t *error)
+{
+    static apr_hash_t *down;    /* the worker is one thread */
+    static apr_pool_t *own;
+    const char *key = apr_pstrcat(p, what, "|", mount->settings.database, NULL);
+
+    if (!down) {
+        apr_pool_create(&own, NULL);
+        down = apr_hash_make(own);
+    }
+    char *said = apr_hash_get(down, key, APR_HASH_KEY_STRING);
+    if (!said) {
+        said = apr_pcalloc(own, 1);
+        apr_hash_set(down, apr_pstrdup(own, key), APR_HASH_KEY_STRING, said);
+    }
+    if (error && !*said) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "SA0312: %s: %s", what,
+                     error->log ? error->log : error->text);
+    }
+    *said = error != NULL;
+}
+
 /* 1 when more is left than one batch may take. */
 static int purge(apr_pool_t *p, server_rec *s, const sa_mount_t *mount)
 {
-    sa_work_t *work = NULL;
+    sa_work_t *work;
     int n = 0;
-    sa_error_t *error = sa_work_open(&work, mount->store, sa_dbd_source(mount), p);
+    sa_error_t *error = sa_watchdog_open(mount, p, &work);
 
     if (!error) {
         error = sa_store_purge(work, apr_time_sec(apr_time_now()), PURGE_BATCH, &n);
     }
-    if (work) {
-        sa_work_close(work);
-    }
+    sa_work_close(work);
     if (error) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, s, "SA0301: expired rows were not purged: %s",
                      error->log ? error->log : error->text);

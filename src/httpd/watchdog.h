@@ -14,6 +14,14 @@ void sa_watchdog_child_init(apr_pool_t *p);
 /* 1 when the child is ending: begin nothing more. */
 int sa_watchdog_is_stopping(void);
 
+/* A work on the mount's database. */
+sa_error_t *sa_watchdog_open(const sa_mount_t *mount, apr_pool_t *p, sa_work_t **work);
+/* Calls one(), each time with a pool of its own, while it returns 1, for a few seconds at most. */
+void sa_watchdog_drain(apr_pool_t *p, int (*one)(void *ctx, apr_pool_t *p), void *ctx);
+/* Logs "what: error" once per outage of a database, not at every tick; error NULL ends it. */
+void sa_watchdog_note_outage(apr_pool_t *p, server_rec *s, const sa_mount_t *mount,
+                             const char *what, const sa_error_t *error);
+
 /* Delivers what is due in the database of `mount`, for a few seconds at most. */
 void sa_webhooks_deliver(apr_pool_t *p, server_rec *s, const sa_mount_t *mount,
                          const apr_array_header_t *mounts);

@@ -3,7 +3,6 @@
 #include "httpd/watchdog.h"
 
 #include <apr_base64.h>
-#include <apr_hash.h>
 #include <apr_strings.h>
 #include <http_log.h>
 
@@ -14,7 +13,6 @@
 
 APLOG_USE_MODULE(social_auth);
 
-#define SESSION apr_time_from_sec(5)    /* then purging and other databases have their turn */
 #define LEASE_SPARE 45          /* seconds beyond what all receivers of a row may take */
 #define GONE 410
 
@@ -28,6 +26,7 @@ typedef struct {
     const sa_mount_t *mount;            /* its database */
     const apr_array_header_t *mounts;
     const char *known;                  /* URLs of this configuration on it, space-separated */
+    int seconds;                        /* that the receivers of one row may take */
 } delivery_t;
 
 static const char *payload(apr_pool_t *p, const sa_outbox_row_t *row)
@@ -136,7 +135,7 @@ static const char *send_all(const delivery_t *delivery, const sa_outbox_row_t *r
 static sa_error_t *settle(const delivery_t *delivery, const sa_outbox_row_t *row,
                           const char *open, int refused)
 {
-    sa_work_t *work = NULL;
+    sa_work_t *work;
     int tried = row->attempts < 1 ? 1 : row->attempts;  /* claiming has counted this attempt */
     int dead = refused && tried >= MAX_ATTEMPTS;
     int pause = refused ? pauses[tried < MAX_ATTEMPTS ? tried - 1 : MAX_ATTEMPTS - 1] : 0;
@@ -145,32 +144,26 @@ static sa_error_t *settle(const delivery_t *delivery, const sa_outbox_row_t *row
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, delivery->s, "SA0311: webhook %s is given up after "
                      "%d attempts", row->event.id, tried);
     }
-    sa_error_t *error = sa_work_open(&work, delivery->mount->store,
-                                     sa_dbd_source(delivery->mount), delivery->p);
+    sa_error_t *error = sa_watchdog_open(delivery->mount, delivery->p, &work);
     if (!error) {
         error = sa_store_outbox_settle(work, row->event.id, open,
                                        apr_time_sec(apr_time_now()) + pause, dead);
     }
-    if (work) {
-        sa_work_close(work);
-    }
+    sa_work_close(work);
     return error;
 }
 
 /* One row, leased until its receivers have been asked for sure. */
-static sa_error_t *claim(const delivery_t *delivery, int seconds, apr_array_header_t **rows)
+static sa_error_t *claim(const delivery_t *delivery, apr_array_header_t **rows)
 {
-    sa_work_t *work = NULL;
-    sa_error_t *error = sa_work_open(&work, delivery->mount->store,
-                                     sa_dbd_source(delivery->mount), delivery->p);
+    sa_work_t *work;
+    sa_error_t *error = sa_watchdog_open(delivery->mount, delivery->p, &work);
 
     if (!error) {
         error = sa_store_outbox_claim(work, apr_time_sec(apr_time_now()),
-                                      seconds + LEASE_SPARE, 1, delivery->known, rows);
+                                      delivery->seconds + LEASE_SPARE, 1, delivery->known, rows);
     }
-    if (work) {
-        sa_work_close(work);
-    }
+    sa_work_close(work);
     return error;
 }
 
@@ -205,32 +198,15 @@ static int longest_row(const apr_array_header_t *mounts, const sa_mount_t *datab
     return longest;
 }
 
-/* Said once per database, not at every tick; the worker is one thread. */
-static void note_outage(const delivery_t *delivery, const sa_error_t *error)
-{
-    static apr_hash_t *down;
-    const char *database = delivery->mount->settings.database;
-
-    if (!down) {
-        apr_pool_t *p;
-        apr_pool_create(&p, NULL);      /* of this thread alone */
-        down = apr_hash_make(p);
-    }
-    int said = apr_hash_get(down, database, APR_HASH_KEY_STRING) != NULL;
-    apr_hash_set(down, database, APR_HASH_KEY_STRING, error ? database : NULL);
-    if (!error || said) {
-        return;
-    }
-    ap_log_error(APLOG_MARK, APLOG_WARNING, 0, delivery->s, "SA0312: the outbox was not delivered: "
-                 "%s", error->log ? error->log : error->text);
-}
-
 /* Delivers one row that is due; 0 when there is none. */
-static int deliver_one(const delivery_t *delivery, int seconds)
+static int deliver_one(void *ctx, apr_pool_t *p)
 {
+    delivery_t *delivery = ctx;
     apr_array_header_t *rows = NULL;
     int refused;
-    sa_error_t *error = claim(delivery, seconds, &rows);
+
+    delivery->p = p;
+    sa_error_t *error = claim(delivery, &rows);
     int found = !error && rows->nelts;
 
     if (found) {
@@ -238,7 +214,8 @@ static int deliver_one(const delivery_t *delivery, int seconds)
         const char *open = send_all(delivery, row, &refused);
         error = settle(delivery, row, open, refused);
     }
-    note_outage(delivery, error);
+    sa_watchdog_note_outage(p, delivery->s, delivery->mount, "the outbox was not delivered",
+                            error);
     return found && !error;
 }
 
@@ -248,13 +225,9 @@ void sa_webhooks_deliver(apr_pool_t *p, server_rec *s, const sa_mount_t *mount,
     delivery_t delivery = {
         .s = s, .mount = mount, .mounts = mounts, .known = known_urls(p, mounts, mount)
     };
-    apr_time_t until = apr_time_now() + SESSION;
-    int seconds = longest_row(mounts, mount);
-    int more = seconds > 0;
 
-    while (more && apr_time_now() < until && !sa_watchdog_is_stopping()) {
-        apr_pool_create(&delivery.p, p);
-        more = deliver_one(&delivery, seconds);
-        apr_pool_destroy(delivery.p);
+    delivery.seconds = longest_row(mounts, mount);
+    if (delivery.seconds) {
+        sa_watchdog_drain(p, deliver_one, &delivery);
     }
 }
