@@ -9,16 +9,17 @@
 #include <time.h>
 
 #define MS 1000000ll            /* ns */
-#define SLICE (10 * MS)         /* the head waits for one turn so long before it looks at all again */
-#define SLOWEST_COUNTS (24 * 3600 * 1000ull)    /* ms */
+#define SLICE (10 * MS)         /* the head waits for one turn so long, then looks at all again */
+#define PACE_COUNTS (24 * 3600 * 1000ull)       /* ms */
+#define PACE_LOSES 64           /* a part of itself, with each that was faster */
 #define PAUSE_MAX (1000 * MS)
 
 typedef struct {
     pthread_mutex_t head;
     pthread_mutex_t place[SA_HASH_QUEUE_MAX];
     pthread_mutex_t turn[SA_HASH_TURNS_MAX];
-    int64_t slowest;            /* ns of processor time; 0 = none yet */
-    uint64_t slowest_at;        /* sa_shared_now */
+    int64_t pace;               /* ns; 0 = none yet */
+    uint64_t paced_at;          /* sa_shared_now */
 } room_t;
 
 struct sa_hash_gate_t {
@@ -29,11 +30,11 @@ struct sa_hash_gate_t {
 
 /* --- time --- */
 
-static int64_t now_on(clockid_t clock)
+static int64_t steady_now(void)
 {
     struct timespec now;
 
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000 * MS + now.tv_nsec;
 }
 
@@ -83,7 +84,7 @@ static uint64_t take_turns(sa_hash_gate_t *gate, int wanted, int64_t deadline)
     uint64_t held = take_free(gate, 0, wanted);
 
     for (int i = 0; __builtin_popcountll(held) < wanted; i = (i + 1) % gate->limits.turns) {
-        int64_t now = now_on(CLOCK_MONOTONIC);
+        int64_t now = steady_now();
 
         if (now >= deadline) {
             give_back(gate->room, held);
@@ -110,7 +111,7 @@ static pthread_mutex_t *take_place(sa_hash_gate_t *gate)
 
 static uint64_t queue_up(sa_hash_gate_t *gate, int wanted)
 {
-    int64_t deadline = now_on(CLOCK_MONOTONIC) + gate->limits.wait_ms * MS;
+    int64_t deadline = steady_now() + gate->limits.wait_ms * MS;
     pthread_mutex_t *place = take_place(gate);
     uint64_t held = 0;
 
@@ -138,33 +139,31 @@ int sa_hash_gate_enter(sa_hash_gate_t *gate, int turns, sa_hash_stay_t *stay)
         __atomic_fetch_sub(&gate->inside, 1, __ATOMIC_RELAXED);
         return 0;
     }
-    stay->began = now_on(CLOCK_MONOTONIC);
-    stay->cpu = now_on(CLOCK_THREAD_CPUTIME_ID);
+    stay->began = steady_now();
     return 1;
 }
 
 /* --- the pace of refusals --- */
 
-/* In processor time, which a busy machine does not stretch. That two write at once does no harm. */
+/* What a busy machine stretches counts as it was; one that was stretched very much is forgotten
+ * little by little. That two write at once does no harm. */
 static void note_slow(room_t *room, int64_t took)
 {
-    uint64_t now = sa_shared_now();
+    int64_t pace = __atomic_load_n(&room->pace, __ATOMIC_RELAXED);
 
-    if (took > __atomic_load_n(&room->slowest, __ATOMIC_RELAXED)
-        || now - __atomic_load_n(&room->slowest_at, __ATOMIC_RELAXED) > SLOWEST_COUNTS) {
-        __atomic_store_n(&room->slowest, took < PAUSE_MAX ? took : PAUSE_MAX, __ATOMIC_RELAXED);
-        __atomic_store_n(&room->slowest_at, now, __ATOMIC_RELAXED);
-    }
+    pace -= pace / PACE_LOSES;
+    pace = took > pace ? took : pace;
+    __atomic_store_n(&room->pace, pace < PAUSE_MAX ? pace : PAUSE_MAX, __ATOMIC_RELAXED);
+    __atomic_store_n(&room->paced_at, sa_shared_now(), __ATOMIC_RELAXED);
 }
 
 static void pause_since(const room_t *room, int64_t began)
 {
-    int64_t slowest = __atomic_load_n(&room->slowest, __ATOMIC_RELAXED);
-    int64_t left = began + slowest - now_on(CLOCK_MONOTONIC);
+    int64_t pace = __atomic_load_n(&room->pace, __ATOMIC_RELAXED);
+    int64_t left = began + pace - steady_now();
 
     if (left > 0
-        && sa_shared_now() - __atomic_load_n(&room->slowest_at, __ATOMIC_RELAXED)
-               <= SLOWEST_COUNTS) {
+        && sa_shared_now() - __atomic_load_n(&room->paced_at, __ATOMIC_RELAXED) <= PACE_COUNTS) {
         apr_sleep(left / 1000);
     }
 }
@@ -175,7 +174,7 @@ void sa_hash_gate_leave(sa_hash_gate_t *gate, const sa_hash_stay_t *stay, int ou
         return;
     }
     if (outcome & SA_HASH_SLOW) {
-        note_slow(gate->room, now_on(CLOCK_THREAD_CPUTIME_ID) - stay->cpu);
+        note_slow(gate->room, steady_now() - stay->began);
     }
     give_back(gate->room, stay->held);
     if (outcome & SA_HASH_REFUSED) {

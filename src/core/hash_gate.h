@@ -14,7 +14,7 @@
 
 typedef struct {
     int turns;                  /* over all processes, 1..SA_HASH_TURNS_MAX */
-    int waiting;                /* over all processes, 1..SA_HASH_QUEUE_MAX; the rest is refused at once */
+    int waiting;                /* over all processes, 1..SA_HASH_QUEUE_MAX */
     int per_process;            /* threads of one process inside: waiting, hashing or pausing */
     int wait_ms;
 } sa_hash_limits_t;
@@ -27,11 +27,12 @@ sa_hash_gate_t *sa_hash_gate_create(apr_pool_t *p, sa_shared_t *shared,
 
 typedef struct {
     apr_uint64_t held;          /* a bit for each turn */
-    apr_int64_t began, cpu;     /* ns */
+    apr_int64_t began;          /* ns */
 } sa_hash_stay_t;
 
-/* 1 = inside, with `turns` turns (at most all there are): sa_hash_gate_leave must follow, by the same
- * thread. 0 = busy: too many wait already, or no turn came in time. gate NULL: no limit. */
+/* 1 = inside, with `turns` turns (at most all there are): sa_hash_gate_leave must follow, by the
+ * same thread. 0 = busy: too many wait already (said at once), or no turn came in time. gate NULL:
+ * no limit. */
 int sa_hash_gate_enter(sa_hash_gate_t *gate, int turns, sa_hash_stay_t *stay);
 
 typedef enum {
@@ -39,9 +40,9 @@ typedef enum {
     SA_HASH_REFUSED = 2         /* the password was wrong */
 } sa_hash_outcome_t;
 
-/* Gives the turns back. A refusal then pauses until the stay was as long as the slowest
- * SA_HASH_SLOW one of the last day (at most a second): who is refused does not learn
- * from the time what is stored for the account, or whether there is one. */
+/* Gives the turns back. A refusal then pauses until the stay was as long as the slowest of the last
+ * SA_HASH_SLOW ones were (at most a second, forgotten after a day without one): who is refused does
+ * not learn from the time what is stored for the account, or whether there is one. */
 void sa_hash_gate_leave(sa_hash_gate_t *gate, const sa_hash_stay_t *stay, int outcome);
 
 #endif

@@ -219,8 +219,8 @@ static apr_size_t count_common(const chars_t *a, const chars_t *b)
     return n;
 }
 
-/* difflib's SequenceMatcher.quick_ratio() >= 0.7. What differs that much in length that it cannot be is
- * not looked at: long passwords and long names cost no more than reading them. */
+/* difflib's SequenceMatcher.quick_ratio() >= 0.7. What differs so much in length that it cannot be
+ * is not looked at: long passwords and long names cost no more than reading them. */
 static int is_similar(const chars_t *password, const apr_uint32_t *part, apr_size_t n,
                       apr_uint32_t *scratch)
 {
