@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/jwt.h"
+#include "core/password_policy.h"
 #include "core/shared.h"
 #include "core/state.h"
 #include "providers/provider.h"
@@ -35,6 +36,7 @@ typedef struct {
     int linked_email_update;
     int password_login;
     int unlink_requires_password;
+    sa_password_policy_t password_policy;
     sa_rate_t throttle, password_throttle, account_throttle;
     apr_array_header_t *providers;      /* sa_provider_t *, enabled and disabled */
     const char *webhook_targets;        /* space-separated URLs, NULL = none */

@@ -65,7 +65,7 @@ typedef struct sa_error_t {
     const char *member;         /* body member for `text`: "detail", "message", "non_field_errors" */
     const char *text;           /* public text */
     const char *log;            /* operator's text, NULL when there is nothing to add */
-    apr_array_header_t *fields; /* sa_field_error_t, for SA_E_REQUIRED..SA_E_INVALID */
+    apr_array_header_t *fields; /* sa_field_error_t, those of one name are one list; NULL = none */
     int retry_after;            /* seconds, 0 = no Retry-After */
     int operator_acts;          /* 1 = the log must show it: it goes on until somebody changes something */
 } sa_error_t;

@@ -34,6 +34,11 @@ void *sa_dir_conf_create(apr_pool_t *p, char *dir)
     conf->db_timeout_ms = -1;
     conf->password_login = -1;
     conf->unlink_requires_password = -1;
+    conf->policy_min_length = -1;
+    conf->policy_similarity = -1;
+    conf->policy_common = -1;
+    conf->policy_numeric = -1;
+    conf->hash_concurrency = -1;
     conf->notify = -1;
     conf->shared_bytes = -1;
     return conf;
@@ -117,6 +122,12 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_INT(db_timeout_ms);
     MERGE_INT(password_login);
     MERGE_INT(unlink_requires_password);
+    MERGE_INT(policy_min_length);
+    MERGE_INT(policy_similarity);
+    MERGE_INT(policy_common);
+    MERGE_INT(policy_numeric);
+    MERGE_POINTER(common_passwords);
+    MERGE_INT(hash_concurrency);
     MERGE_POINTER(webhooks);
     MERGE_INT(notify);
     MERGE_INT(shared_bytes);

@@ -38,6 +38,7 @@ typedef struct {
     int db_connections;         /* per child */
     int db_timeout_ms;
     apr_size_t shared_bytes;
+    int hash_concurrency;       /* over all children */
     const char *defn;           /* "file:line" of the <Location> */
 } sa_mount_t;
 

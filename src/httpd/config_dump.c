@@ -69,7 +69,7 @@ static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
 
     return json_pack(
         "{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:b, s:b, s:i, s:b, s:i, s:s, s:b, s:i, s:s,"
-        " s:b, s:b, s:b, s:o, s:o, s:o, s:s?, s:b}",
+        " s:b, s:b, s:b, s:{s:i, s:b, s:b, s:b}, s:o, s:o, s:o, s:s?, s:b}",
         "issuer", settings->issuer, "audience", settings->audience,
         "keys", dump_keys(p, settings->keys),
         "auth_header_types", dump_strings(settings->auth_header_types),
@@ -88,6 +88,10 @@ static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
         "linked_email_update", settings->linked_email_update,
         "password_login", settings->password_login,
         "unlink_requires_password", settings->unlink_requires_password,
+        "password_policy", "min_length", settings->password_policy.min_length,
+        "common", settings->password_policy.common,
+        "similarity", settings->password_policy.similarity,
+        "numeric", settings->password_policy.numeric,
         "throttle", dump_rate(&settings->throttle),
         "password_throttle", dump_rate(&settings->password_throttle),
         "account_throttle", dump_rate(&settings->account_throttle),
@@ -122,7 +126,7 @@ static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_r
                               json_string(SA_AT(mount->webhooks, i, sa_webhook_t).url));
     }
     return json_pack(
-        "{s:s, s:b, s:s, s:s, s:s, s:b, s:s?, s:s?, s:s?, s:s?, s:o, s:i, s:i, s:i, s:I, s:o, s:b, s:s,"
+        "{s:s, s:b, s:s, s:s, s:s, s:b, s:s?, s:s?, s:s?, s:s?, s:o, s:i, s:i, s:i, s:I, s:i, s:o, s:b, s:s,"
         " s:o, s:o, s:o}",
         "server", s->port ? apr_psprintf(p, "%s:%u", s->server_hostname, (unsigned)s->port)
                           : s->server_hostname,
@@ -132,6 +136,7 @@ static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_r
         "user_columns", dump_user_columns(&mount->user_map),
         "db_connections", mount->db_connections, "db_timeout_ms", mount->db_timeout_ms,
         "max_body", (int)mount->max_body, "shared_bytes", (json_int_t)mount->shared_bytes,
+        "hash_concurrency", mount->hash_concurrency,
         "allow_origins", dump_strings(mount->allow_origins),
         "allow_credentials", mount->allow_credentials, "allow_headers", mount->allow_headers,
         "webhooks", webhooks, "settings", dump_settings(p, &mount->settings),

@@ -74,6 +74,12 @@ typedef struct {
 
     int password_login;
     int unlink_requires_password;
+    int policy_min_length;
+    int policy_similarity;
+    int policy_common;
+    int policy_numeric;
+    const sa_common_passwords_t *common_passwords;
+    int hash_concurrency;
     apr_array_header_t *webhooks;       /* sa_webhook_t */
     int notify;
     int shared_bytes;

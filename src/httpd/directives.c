@@ -360,6 +360,57 @@ static const char *set_outgoing_proxy(cmd_parms *cmd, void *data, const char *va
     return NULL;
 }
 
+static const char *policy_problem(cmd_parms *cmd, sa_dir_conf_t *conf, const char *key,
+                                  const char *value)
+{
+    const struct {
+        const char *key;
+        int *flag;
+    } flags[] = {
+        { "common", &conf->policy_common }, { "similarity", &conf->policy_similarity },
+        { "numeric", &conf->policy_numeric },
+    };
+
+    if (!strcmp(key, "min-length")) {
+        return sa_parse_number(cmd->pool, value, SA_UNIT_COUNT, 1, 128, &conf->policy_min_length);
+    }
+    for (apr_size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
+        if (!strcmp(key, flags[i].key)) {
+            *flags[i].flag = !ap_cstr_casecmp(value, "on");
+            return *flags[i].flag || !ap_cstr_casecmp(value, "off") ? NULL : "must be on or off";
+        }
+    }
+    return "must be min-length=number, common=on|off, similarity=on|off or numeric=on|off";
+}
+
+static const char *set_password_policy(cmd_parms *cmd, void *data, const char *value)
+{
+    const char *problem = sa_directive_begin(cmd, data);
+    const char *equals = strchr(value, '=');
+
+    if (!problem) {
+        const char *key = equals ? apr_pstrmemdup(cmd->pool, value, (apr_size_t)(equals - value))
+                                 : "";
+        problem = policy_problem(cmd, data, key, equals ? equals + 1 : "");
+        problem = problem ? sa_directive_error(cmd, value, problem) : NULL;
+    }
+    return problem;
+}
+
+static const char *set_common_passwords(cmd_parms *cmd, void *data, const char *value)
+{
+    sa_dir_conf_t *conf = data;
+    const char *problem = sa_directive_begin(cmd, conf);
+
+    if (problem) {
+        return problem;
+    }
+    const char *path = ap_server_root_relative(cmd->pool, value);
+    problem = path ? sa_common_passwords_load(cmd->pool, path, &conf->common_passwords)
+                   : "must be the name of a file";
+    return problem ? sa_directive_error(cmd, value, problem) : NULL;
+}
+
 #define CONTEXT (RSRC_CONF | ACCESS_CONF)
 #define AT(name) ((void *)offsetof(sa_dir_conf_t, name))
 #define NUMBER(name, unit, min, max) \
@@ -477,6 +528,14 @@ const command_rec sa_directives[] = {
         "Off to allow social logins only"),
     AP_INIT_FLAG("SocialAuthUnlinkRequiresPassword", set_flag, AT(unlink_requires_password),
         CONTEXT, "On to demand the password for unlink"),
+    AP_INIT_ITERATE("SocialAuthPasswordPolicy", set_password_policy, NULL, CONTEXT,
+        "what new passwords must be like: min-length=number common=on|off similarity=on|off "
+        "numeric=on|off"),
+    AP_INIT_TAKE1("SocialAuthCommonPasswords", set_common_passwords, NULL, CONTEXT,
+        "file of passwords that are too common, one a line"),
+    AP_INIT_TAKE1("SocialAuthHashConcurrency", set_global_number,
+        NUMBER(hash_concurrency, SA_UNIT_COUNT, 1, 64), RSRC_CONF,
+        "how many passwords all child processes hash at once"),
     AP_INIT_TAKE2("SocialAuthWebhook", sa_set_webhook, NULL, CONTEXT,
         "URL that is told of events, and its secret: whsec_base64 or file:path"),
     AP_INIT_FLAG("SocialAuthNotify", set_flag, AT(notify), CONTEXT,

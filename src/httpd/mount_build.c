@@ -1,9 +1,11 @@
 /* One mount's settings: defaults for what no scope set, and the rules between directives. */
 #include "httpd/dir_conf.h"
 #include "core/crypto.h"
+#include "core/hash_gate.h"
 #include "core/url.h"
 
 #include <apr_strings.h>
+#include <unistd.h>
 
 /* What django-cors-headers allows unless told otherwise, so that its front ends keep working. */
 #define DEFAULT_ALLOW_HEADERS \
@@ -67,7 +69,22 @@ static void fill_rules(sa_settings_t *settings, const sa_dir_conf_t *conf)
                                                             : &rate_10_minute);
     settings->account_throttle = *(conf->account_throttle ? conf->account_throttle
                                                           : &rate_100_hour);
+    settings->password_policy = (sa_password_policy_t) {
+        .min_length = VALUE(policy_min_length, 8),
+        .similarity = VALUE(policy_similarity, 1),
+        .common = VALUE(policy_common, 1),
+        .numeric = VALUE(policy_numeric, 1),
+        .list = conf->common_passwords ? conf->common_passwords : &sa_common_passwords,
+    };
     settings->notify = VALUE(notify, 0);
+}
+
+/* One hash keeps one processor busy. */
+static int processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : n > SA_HASH_TURNS_MAX ? SA_HASH_TURNS_MAX : (int)n;
 }
 
 static sa_http_limits_t http_limits(const sa_dir_conf_t *conf)
@@ -133,6 +150,7 @@ static void fill_http(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t 
                                                : apr_array_make(check->p, 1, sizeof(const char *));
     mount->allow_credentials = VALUE(allow_credentials, 0);
     mount->allow_headers = allow_headers(check->p, conf);
+    mount->hash_concurrency = VALUE(hash_concurrency, processors());
     mount->shared_bytes = (apr_size_t)VALUE(shared_bytes, 8388608);
     if (mount->allow_credentials && mount->allow_origins->nelts == 0) {
         sa_check_warning(check, mount->defn, "SocialAuthAllowCredentials On has no effect at %s "

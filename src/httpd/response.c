@@ -67,7 +67,12 @@ static json_t *field_errors(const sa_error_t *error)
 
     for (int i = 0; i < error->fields->nelts; i++) {
         const sa_field_error_t *field = &APR_ARRAY_IDX(error->fields, i, sa_field_error_t);
-        json_object_set_new(body, field->name, json_pack("[s]", field->text));
+        json_t *texts = json_object_get(body, field->name);
+        if (!texts) {
+            texts = json_array();
+            json_object_set_new(body, field->name, texts);
+        }
+        json_array_append_new(texts, json_string(field->text));
     }
     return body;
 }

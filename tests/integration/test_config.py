@@ -70,6 +70,12 @@ BAD_LINES = [
     ("SocialAuthThrottleRate 4294967297/minute", RATE),
     ("SocialAuthPasswordThrottleRate often", RATE),
     ("SocialAuthAccountThrottleRate 1e3/hour", RATE),
+    ("SocialAuthPasswordPolicy min-length=0", "1 to 128"),
+    ("SocialAuthPasswordPolicy min-length=8 common=maybe", "common=maybe", "on or off"),
+    ("SocialAuthPasswordPolicy length=8", "min-length=number", "similarity=on|off"),
+    ("SocialAuthPasswordPolicy strong", "min-length=number"),
+    ("SocialAuthCommonPasswords /nowhere/list", "/nowhere/list", "readable"),
+    ("SocialAuthCommonPasswords /dev/zero", "readable"),
     ("SocialAuthUserTable users;drop", "schema.table"),
     ("SocialAuthUserTable a.b.c", "schema.table"),
     ("SocialAuthUserTable " + "x" * 64, "at most 63"),
@@ -148,6 +154,8 @@ GOOD_LINES = [
     ("SocialAuthPasswordThrottleRate 3/s", "password_throttle", {"count": 3, "period_ms": 1000}),
     ("SocialAuthAccountThrottleRate 7/hour", "account_throttle",
      {"count": 7, "period_ms": 3600000}),
+    ("SocialAuthPasswordPolicy min-length=12 common=off numeric=Off", "password_policy",
+     {"min_length": 12, "common": False, "similarity": True, "numeric": False}),
     ("SocialAuthLinkedEmailUpdate Off", "linked_email_update", False),
     ("SocialAuthEmailLinking never", "email_linking", "never"),
     ("SocialAuthEmailLinking reclaim", "email_linking", "reclaim"),
@@ -182,6 +190,8 @@ GOOD_LINES = [
 BAD_SERVER_LINES = [
     ("SocialAuthDBConnections 0", "1 to 1000"),
     ("SocialAuthDBConnections many", "1 to 1000"),
+    ("SocialAuthHashConcurrency 0", "1 to 64"),
+    ("SocialAuthHashConcurrency 65", "1 to 64"),
     ("SocialAuthSharedMemory 1K", "1048576 to 1073741824"),
     ("SocialAuthSharedMemory 8388608x", "1048576 to 1073741824"),
 ]
@@ -270,7 +280,8 @@ def test_mount_with_a_strange_path(bench, path):
                                      "</Location>"]), "letters, digits")
 
 
-@pytest.mark.parametrize("line", ["SocialAuthDBConnections 2", "SocialAuthSharedMemory 2M"])
+@pytest.mark.parametrize("line", ["SocialAuthDBConnections 2", "SocialAuthSharedMemory 2M",
+                                  "SocialAuthHashConcurrency 2"])
 def test_server_directives_in_a_location(bench, line):
     result = bench.test([line])
     is_one_sentence_about(result, line, "not allowed in <Location> context")

@@ -279,7 +279,7 @@ def reference_entries():
 def _prepared(bench, line):
     """The line with this test's files in the place of the example's."""
     folder = "/etc/apache2/social-auth/"
-    for name in re.findall(re.escape(folder) + r"([\w-]+)", line):
+    for name in re.findall(re.escape(folder) + r"([\w-]+(?:\.txt)?)", line):
         bench.file(name, {"webhook": WHSEC}.get(name, SECRET))
     return line.replace(folder, bench.root + "/")
 
@@ -291,7 +291,8 @@ ENTRIES = list(reference_entries())
 def test_reference_lines_work_and_defaults_are_true(bench, entry):
     line, default = entry
     name = line.split()[0]
-    server_level = name in ("SocialAuthDBConnections", "SocialAuthSharedMemory")
+    server_level = name in ("SocialAuthDBConnections", "SocialAuthSharedMemory",
+                            "SocialAuthHashConcurrency")
     companions = {"SocialAuthUserColumn": ["SocialAuthUserTable auth_user"],
                   "SocialAuthUserDeletedField": ["SocialAuthUserTable auth_user"],
                   "SocialAuthProvider": []}.get(name, ["SocialAuthProvider google client-id=a"])
