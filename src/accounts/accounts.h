@@ -5,6 +5,7 @@
 #define SA_ACCOUNTS_ACCOUNTS_H
 
 #include "core/error.h"
+#include "core/hash_gate.h"
 #include "core/jwt.h"
 #include "core/password_policy.h"
 #include "core/shared.h"
@@ -51,7 +52,9 @@ typedef struct sa_call_t {
     const sa_db_source_t *db;
     const sa_provider_env_t *env;
     sa_shared_t *shared;
+    sa_hash_gate_t *gate;       /* NULL = passwords are hashed without limit */
     const char *address;        /* client address, for events */
+    const char *client;         /* its network, as a throttle counts; NULL = not known */
     const char *request_id;
     void *who;                  /* the caller's own (request_rec) */
     /* After commit, for each event; may be NULL. user may be NULL. */

@@ -19,16 +19,24 @@ const char *sa_client_secret_hash(apr_pool_t *p, const char *secret)
 }
 
 /* Secrets made by us are random, and need no slow hash; others were imported, with Django's. */
-static sa_password_verdict_t verify(sa_call_t *call, const char *stored, const char *secret)
+static sa_error_t *verify(sa_call_t *call, const sa_application_t *application, const char *secret,
+                          sa_password_verdict_t *verdict)
 {
-    if (strncmp(stored, SCHEME, sizeof(SCHEME) - 1)) {
-        sa_password_verdict_t verdict = sa_password_verify(call->pool, stored, secret,
-                                                           strlen(secret));
-        return verdict == SA_PASSWORD_MATCH ? SA_PASSWORD_MATCH_REHASH : verdict;
+    const char *stored = application->secret;
+    const sa_user_t holder = { .id = application->client_id, .password = stored, .usable = 1 };
+
+    if (!strncmp(stored, SCHEME, sizeof(SCHEME) - 1)) {
+        const char *given = sa_client_secret_hash(call->pool, secret);
+        *verdict = sa_equal(given, strlen(given), stored, strlen(stored)) ? SA_PASSWORD_MATCH
+                                                                          : SA_PASSWORD_MISMATCH;
+        return NULL;
     }
-    const char *given = sa_client_secret_hash(call->pool, secret);
-    return sa_equal(given, strlen(given), stored, strlen(stored)) ? SA_PASSWORD_MATCH
-                                                                  : SA_PASSWORD_MISMATCH;
+    sa_error_t *error = sa_password_guess(call, apr_pstrcat(call->pool, "client:", holder.id, NULL),
+                                          &holder, secret, verdict);
+    if (!error && *verdict == SA_PASSWORD_MATCH) {
+        *verdict = SA_PASSWORD_MATCH_REHASH;
+    }
+    return error;
 }
 
 static sa_error_t *find(sa_call_t *call, const char *client_id, sa_application_t **application)
@@ -70,16 +78,15 @@ static sa_error_t *check_secret(sa_call_t *call, const sa_application_t *applica
     if (!application->secret) {
         return *secret ? refuse(call, "a public client sent a secret") : NULL;
     }
-    switch (verify(call, application->secret, secret)) {
-    case SA_PASSWORD_MATCH:
-        return NULL;
-    case SA_PASSWORD_MATCH_REHASH:
-        return keep_fast_hash(call, application, secret);
-    case SA_PASSWORD_UNKNOWN:
-        return sa_no_memory_to_hash(call);
-    default:
+    sa_password_verdict_t verdict;
+    sa_error_t *error = verify(call, application, secret, &verdict);
+    if (error) {
+        return error;
+    }
+    if (verdict == SA_PASSWORD_MISMATCH) {
         return refuse(call, *secret ? "wrong client secret" : "no client secret");
     }
+    return verdict == SA_PASSWORD_MATCH_REHASH ? keep_fast_hash(call, application, secret) : NULL;
 }
 
 sa_error_t *sa_client_authenticate(sa_call_t *call, const char *client_id, const char *secret,

@@ -43,8 +43,3 @@ sa_error_t *sa_no_random(sa_call_t *call)
 {
     return sa_error(call->pool, SA_E_UNAVAILABLE, NULL, "OpenSSL gave no random bytes");
 }
-
-sa_error_t *sa_no_memory_to_hash(sa_call_t *call)
-{
-    return sa_error(call->pool, SA_E_UNAVAILABLE, NULL, "there was no memory to hash a password");
-}

@@ -3,6 +3,7 @@
 #define SA_ACCOUNTS_INTERNAL_H
 
 #include "accounts/accounts.h"
+#include "core/password.h"
 
 /* Uses up the attempt's state (when there is one), then asks the provider who it
  * is. bearer_user: the signed-in user of a link, NULL for a login. */
@@ -54,13 +55,34 @@ void sa_event_fill(sa_call_t *call, sa_event_t *event, const char *type, const c
 void sa_events_publish(sa_call_t *call, sa_work_t *work, const sa_event_t *events, int n,
                        const char *user_id);
 
-/* Counts one password attempt against an account (user id, or the name as typed). */
-sa_error_t *sa_account_throttle(sa_call_t *call, const char *account);
+/* The user of an access token and its links; SA_E_TOKEN_NOT_VALID when session or user is gone. */
+sa_error_t *sa_bearer_user(sa_call_t *call, const sa_bearer_t *bearer, sa_user_t **user,
+                           apr_array_header_t **links);
+
+/* ---- guesses.c ---- */
+/* One try of a password for an account (user id, or "?" and the name as typed). */
+typedef struct {
+    const char *account;
+    apr_uint64_t key;           /* of the counter it counts on */
+} sa_guess_t;
+/* SA_E_THROTTLED when too many were wrong lately. Otherwise it counts, and ends as one of: wrong
+ * (nothing is called), right, or not checked at all. */
+sa_error_t *sa_guess_count(sa_call_t *call, const char *account, sa_guess_t *guess);
+void sa_guess_unchecked(sa_call_t *call, const sa_guess_t *guess);
+void sa_guess_right(sa_call_t *call, const sa_guess_t *guess);
+
+/* ---- passwords.c: all hashing goes through the gate; no work may be open meanwhile ---- */
+/* Checks a password of `user` (NULL: of nobody, in the same time) as a guess that counts against
+ * `account`. A user who is not usable is a mismatch. *verdict is never SA_PASSWORD_UNKNOWN.
+ * SA_E_THROTTLED, SA_E_BUSY. */
+sa_error_t *sa_password_guess(sa_call_t *call, const char *account, const sa_user_t *user,
+                              const char *password, sa_password_verdict_t *verdict);
+/* A new hash in *hash. SA_E_BUSY. */
+sa_error_t *sa_password_make(sa_call_t *call, const char *password, const char **hash);
 
 sa_error_t *sa_open(sa_call_t *call, sa_work_t **work);
 sa_error_t *sa_session_gone(sa_call_t *call);    /* SA_E_TOKEN_NOT_VALID */
 sa_error_t *sa_no_random(sa_call_t *call);
-sa_error_t *sa_no_memory_to_hash(sa_call_t *call);
 
 #define SA_TRIES 3              /* of a unit of work that lost a race */
 

@@ -1,7 +1,6 @@
 #include "accounts/internal.h"
 
 #include "core/json.h"
-#include "core/password.h"
 #include "core/text.h"
 #include <apr_strings.h>
 #include <string.h>
@@ -65,8 +64,8 @@ sa_error_t *sa_accounts_link(sa_call_t *call, const sa_provider_t *provider,
     return error;
 }
 
-static sa_error_t *load(sa_call_t *call, const sa_bearer_t *bearer, sa_user_t **user,
-                        apr_array_header_t **links)
+sa_error_t *sa_bearer_user(sa_call_t *call, const sa_bearer_t *bearer, sa_user_t **user,
+                           apr_array_header_t **links)
 {
     sa_work_t *work;
     sa_error_t *error = sa_open(call, &work);
@@ -146,22 +145,13 @@ static sa_error_t *remove_link(sa_call_t *call, const sa_provider_t *provider,
     return error;
 }
 
-/* Guesses at a password count against the account, wherever they are made. */
 static sa_error_t *check_password(sa_call_t *call, const sa_user_t *user, const char *password)
 {
-    sa_error_t *error = sa_account_throttle(call, user->id);
+    sa_password_verdict_t verdict;
+    sa_error_t *error = sa_password_guess(call, user->id, user, password, &verdict);
 
-    if (error) {
-        return error;
-    }
-    switch (sa_password_verify(call->pool, user->password, password, strlen(password))) {
-    case SA_PASSWORD_MISMATCH:
-        return sa_error(call->pool, SA_E_WRONG_PASSWORD, NULL, NULL);
-    case SA_PASSWORD_UNKNOWN:
-        return sa_no_memory_to_hash(call);
-    default:
-        return NULL;
-    }
+    return !error && verdict == SA_PASSWORD_MISMATCH
+           ? sa_error(call->pool, SA_E_WRONG_PASSWORD, NULL, NULL) : error;
 }
 
 sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
@@ -176,7 +166,7 @@ sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
     if (password) {
         sa_user_t *user;
         apr_array_header_t *links;
-        error = load(call, bearer, &user, &links);
+        error = sa_bearer_user(call, bearer, &user, &links);
         if (!error && !link_of(links, provider)) {
             error = unlink_failure(call, provider, SA_UNLINK_NOT_LINKED);
         }
@@ -201,7 +191,7 @@ sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_
     const apr_array_header_t *configured = call->settings->providers;
     sa_user_t *user;
     apr_array_header_t *links;
-    sa_error_t *error = load(call, bearer, &user, &links);
+    sa_error_t *error = sa_bearer_user(call, bearer, &user, &links);
 
     if (error) {
         return error;

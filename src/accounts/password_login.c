@@ -1,24 +1,8 @@
 #include "accounts/internal.h"
 
-#include "core/crypto.h"
-#include "core/password.h"
 #include "core/text.h"
 #include <apr_strings.h>
 #include <string.h>
-
-sa_error_t *sa_account_throttle(sa_call_t *call, const char *account)
-{
-    /* Guesses count wherever they are made: mounts on one database have the same accounts. */
-    const char *key = apr_pstrcat(call->pool, call->settings->database, "|account:", account,
-                                  NULL);
-    apr_int64_t wait = sa_throttle_hit(
-        call->shared, sa_keyed_hash(sa_shared_key(call->shared), key, strlen(key)),
-        &call->settings->account_throttle);
-
-    return wait ? sa_error_retry(call->pool, SA_E_THROTTLED, (int) ((wait + 999) / 1000),
-                                 "too many password attempts for one account")
-                : NULL;
-}
 
 typedef struct {
     const char *login;          /* as typed */
@@ -40,12 +24,11 @@ static sa_error_t *find(sa_call_t *call, const credentials_t *given, sa_user_t *
     return error;
 }
 
-/* Spellings of one address share a counter also where it is nobody's. */
-static sa_error_t *count(sa_call_t *call, const credentials_t *given, const sa_user_t *user)
+/* Spellings of one address are one account also where it is nobody's. */
+static const char *account_of(sa_call_t *call, const credentials_t *given, const sa_user_t *user)
 {
-    return sa_account_throttle(call, user ? user->id
-                                          : apr_pstrcat(call->pool, "?", given->email
-                                                        ? given->email : given->login, NULL));
+    return user ? user->id : apr_pstrcat(call->pool, "?", given->email ? given->email
+                                                                       : given->login, NULL);
 }
 
 /* Stores the session, and the better hash when there is one. SA_E_CONFLICT when the hash that
@@ -102,31 +85,26 @@ static sa_error_t *bad_credentials(sa_call_t *call, const sa_user_t *user)
                     user ? user->id : "");
 }
 
-/* first: this attempt counts. */
-static sa_error_t *attempt(sa_call_t *call, const credentials_t *given, int first,
+static sa_error_t *attempt(sa_call_t *call, const credentials_t *given,
                            const sa_client_t *client, sa_tokens_t *tokens)
 {
     sa_user_t *user = NULL;
     const char *new_hash = NULL;
-    size_t len = strlen(given->password);
+    sa_password_verdict_t verdict;
 
     sa_error_t *error = find(call, given, &user);
-    if (!error && first) {
-        error = count(call, given, user);
+    if (!error) {
+        error = sa_password_guess(call, account_of(call, given, user), user, given->password,
+                                  &verdict);
     }
     if (error) {
         return error;
     }
-    sa_password_verdict_t verdict = sa_password_verify(call->pool, user ? user->password : NULL,
-                                                       given->password, len);
-    if (verdict == SA_PASSWORD_UNKNOWN) {
-        return sa_no_memory_to_hash(call);
-    }
-    if (verdict == SA_PASSWORD_MISMATCH || !user || !user->usable) {
+    if (verdict == SA_PASSWORD_MISMATCH) {
         return bad_credentials(call, user);
     }
-    if (verdict == SA_PASSWORD_MATCH_REHASH) {
-        new_hash = sa_password_hash(call->pool, given->password, len);
+    if (verdict == SA_PASSWORD_MATCH_REHASH && sa_password_make(call, given->password, &new_hash)) {
+        new_hash = NULL;        /* there is no time for it now: at the next sign-in */
     }
     sa_session_t *session = sa_session_new(call, "pwd", client);
     if (!session) {
@@ -145,9 +123,9 @@ sa_error_t *sa_accounts_password_login(sa_call_t *call, const char *login, int i
         .password = password
     };
 
-    sa_error_t *error = attempt(call, &given, 1, client, tokens);
+    sa_error_t *error = attempt(call, &given, client, tokens);
     for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {
-        error = attempt(call, &given, 0, client, tokens);
+        error = attempt(call, &given, client, tokens);
     }
     return error;
 }

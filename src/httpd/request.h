@@ -49,6 +49,8 @@ void sa_cors_headers(sa_request_t *req);
 void sa_cors_preflight(sa_request_t *req, const char *allow);
 
 /* ---- throttle.c ---- */
+/* The client's address, or the /64 it is from. */
+const char *sa_client_network(const request_rec *r);
 /* Counts one request of `kind` ("social", "password") for this client. */
 sa_error_t *sa_throttle(sa_request_t *req, const char *kind, const sa_rate_t *rate);
 

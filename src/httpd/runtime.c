@@ -10,11 +10,13 @@
 
 APLOG_USE_MODULE(social_auth);
 
+#define HASH_WAIT_MS 2000
 #define RETAINED "mod_social_auth:shared"
 
 /* Set once: in the parent before children exist, and in each child before its threads. */
 static sa_shared_t *shared;
 static sa_provider_env_t env;
+static sa_hash_gate_t *hash_gate;
 static sa_http_t *webhook_http;         /* a receiver that hangs takes no login's place */
 
 sa_shared_t *sa_runtime_shared(void)
@@ -25,6 +27,11 @@ sa_shared_t *sa_runtime_shared(void)
 const sa_provider_env_t *sa_runtime_env(void)
 {
     return &env;
+}
+
+sa_hash_gate_t *sa_runtime_hash_gate(void)
+{
+    return hash_gate;
 }
 
 sa_http_t *sa_runtime_webhook_http(void)
@@ -105,6 +112,23 @@ static int max_calls_per_provider(const apr_array_header_t *mounts)
     return providers > 1 ? (max_outbound_calls() + 1) / 2 : max_outbound_calls();
 }
 
+/* As with providers: half of the threads, of this child and of all, may hash or wait for it. With
+ * prefork only the number over all children is a limit. */
+static sa_hash_limits_t hash_limits(const apr_array_header_t *mounts)
+{
+    int turns = APR_ARRAY_IDX(mounts, 0, const sa_mount_t *)->hash_concurrency;
+    int threads = 1, children = 1;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &children);
+    return (sa_hash_limits_t) {
+        .turns = turns,
+        .waiting = children * threads / 2 - turns,
+        .per_process = threads > 2 ? threads / 2 : 1,
+        .wait_ms = HASH_WAIT_MS,
+    };
+}
+
 void sa_runtime_child_init(apr_pool_t *p, server_rec *s)
 {
     const apr_array_header_t *mounts = sa_mounts(s);
@@ -126,6 +150,8 @@ void sa_runtime_child_init(apr_pool_t *p, server_rec *s)
         rv = sa_dbd_child_init(p, mounts);
     }
     sa_watchdog_child_init(p);
+    const sa_hash_limits_t limits = hash_limits(mounts);
+    hash_gate = sa_hash_gate_create(p, shared, &limits);
     env.shared = shared;
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, s,

@@ -15,6 +15,8 @@ void sa_dbd_retrieve(void);
 
 sa_shared_t *sa_runtime_shared(void);
 const sa_provider_env_t *sa_runtime_env(void);
+/* This child's way to the turns of hashing. */
+sa_hash_gate_t *sa_runtime_hash_gate(void);
 /* The worker's own, for one call at a time. */
 sa_http_t *sa_runtime_webhook_http(void);
 

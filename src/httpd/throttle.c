@@ -4,25 +4,27 @@
 
 #include "core/crypto.h"
 
-/* The client as the throttle counts it: the user when signed in, else the address; a whole /64
- * for IPv6. r->useragent_addr follows mod_remoteip and nothing else. */
-static const char *client(const sa_request_t *req)
+/* A whole /64 for IPv6. r->useragent_addr follows mod_remoteip and nothing else. */
+const char *sa_client_network(const request_rec *r)
 {
-    const apr_sockaddr_t *address = req->r->useragent_addr;
-    apr_pool_t *p = req->r->pool;
+    const apr_sockaddr_t *address = r->useragent_addr;
 
-    if (req->bearer.user_id) {
-        return apr_pstrcat(p, "user:", req->bearer.user_id, NULL);
-    }
 #if APR_HAVE_IPV6
     if (address->family == APR_INET6
         && !IN6_IS_ADDR_V4MAPPED((struct in6_addr *) address->ipaddr_ptr)) {
         const unsigned char *b = address->ipaddr_ptr;
-        return apr_psprintf(p, "net:%02x%02x:%02x%02x:%02x%02x:%02x%02x", b[0], b[1], b[2], b[3],
-                            b[4], b[5], b[6], b[7]);
+        return apr_psprintf(r->pool, "net:%02x%02x:%02x%02x:%02x%02x:%02x%02x", b[0], b[1], b[2],
+                            b[3], b[4], b[5], b[6], b[7]);
     }
 #endif
-    return apr_pstrcat(p, "ip:", req->r->useragent_ip, NULL);
+    return apr_pstrcat(r->pool, "ip:", r->useragent_ip, NULL);
+}
+
+/* The client as the throttle counts it: the user when signed in, else the address. */
+static const char *client(const sa_request_t *req)
+{
+    return req->bearer.user_id ? apr_pstrcat(req->r->pool, "user:", req->bearer.user_id, NULL)
+                               : req->call.client;
 }
 
 sa_error_t *sa_throttle(sa_request_t *req, const char *kind, const sa_rate_t *rate)
