@@ -162,4 +162,10 @@ sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application
 /* What is stored of a secret that was made at random; NULL when there was no memory. */
 const char *sa_client_secret_hash(apr_pool_t *p, const char *secret);
 
+/* ---- passwords.c ---- */
+/* Ends all other sessions of the user. What is wrong is a field error under old_password (word
+ * wrong_password, also for an account without a password) or new_password. */
+sa_error_t *sa_accounts_change_password(sa_call_t *call, const sa_bearer_t *bearer,
+                                        const char *old_password, const char *new_password);
+
 #endif

@@ -79,6 +79,15 @@ sa_error_t *sa_password_guess(sa_call_t *call, const char *account, const sa_use
                               const char *password, sa_password_verdict_t *verdict);
 /* A new hash in *hash. SA_E_BUSY. */
 sa_error_t *sa_password_make(sa_call_t *call, const char *password, const char **hash);
+/* Adds what the policy finds wrong with a new password under `field` to *errors. */
+void sa_password_policy_check(sa_call_t *call, const char *password,
+                              const sa_password_owner_t *owner, const char *field,
+                              sa_error_t **errors);
+/* Checks new_password (policy; what is wrong is a field error under `field`), hashes it, stores it
+ * if user->password is still the stored hash, ends all families but keep_sid (NULL = all), stores
+ * and publishes password_changed. SA_E_CONFLICT when the hash changed meanwhile. */
+sa_error_t *sa_password_set(sa_call_t *call, const sa_user_t *user, const char *new_password,
+                            const char *field, const char *keep_sid);
 
 sa_error_t *sa_open(sa_call_t *call, sa_work_t **work);
 sa_error_t *sa_session_gone(sa_call_t *call);    /* SA_E_TOKEN_NOT_VALID */

@@ -6,6 +6,7 @@
 
 #include "core/text.h"
 #include "httpd/oauth2.h"
+#include "httpd/password.h"
 #include "httpd/rest.h"
 
 const sa_route_t sa_routes[] = {
@@ -30,6 +31,8 @@ const sa_route_t sa_routes[] = {
     { "invalidate-refresh-tokens", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER,
       sa_oauth2_invalidate_refresh_tokens },
     { "introspect", M_POST, SA_ROUTE_BODY | SA_ROUTE_OAUTH, sa_oauth2_introspect },
+    { "password/change", M_POST, SA_ROUTE_BEARER | SA_ROUTE_BODY | SA_ROUTE_PASSWORD,
+      sa_rest_password_change },
     { ".well-known/jwks.json", M_GET, 0, sa_rest_jwks },
     { ".well-known/oauth-authorization-server", M_GET, 0, sa_oauth2_metadata },
     { NULL, 0, 0, NULL }
