@@ -15,6 +15,8 @@
 
 typedef enum { SA_LINKING_VERIFIED, SA_LINKING_RECLAIM, SA_LINKING_ALWAYS, SA_LINKING_NEVER }
     sa_email_linking_t;
+typedef enum { SA_USER_LIST_OFF, SA_USER_LIST_STAFF, SA_USER_LIST_AUTHENTICATED, SA_USER_LIST_PUBLIC }
+    sa_user_list_t;
 typedef enum { SA_BINDING_AUTO, SA_BINDING_REQUIRED, SA_BINDING_OFF } sa_state_binding_t;
 
 /* One mount's rules; const after start-up, defaults filled in. */
@@ -38,6 +40,8 @@ typedef struct {
     int password_login;
     int unlink_requires_password;
     sa_password_policy_t password_policy;
+    int registration, registration_login;
+    sa_user_list_t user_list;
     sa_rate_t throttle, password_throttle, account_throttle;
     apr_array_header_t *providers;      /* sa_provider_t *, enabled and disabled */
     const char *webhook_targets;        /* space-separated URLs, NULL = none */
@@ -137,6 +141,33 @@ sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *refresh);
 sa_error_t *sa_accounts_password_login(sa_call_t *call, const char *login, int is_email,
                                        const char *password, const sa_client_t *client,
                                        sa_tokens_t *tokens);
+
+/* ---- register.c ---- */
+typedef struct {
+    const char *email, *username, *first_name, *last_name, *password;
+} sa_registration_t;
+/* A new account; it signs in at once when tokens is not NULL. What is wrong, weak or in use is a field
+ * error. */
+sa_error_t *sa_accounts_register(sa_call_t *call, const sa_registration_t *given,
+                                 const sa_client_t *client, sa_tokens_t *tokens);
+
+/* ---- profile.c: of the bearer's account; SA_E_TOKEN_NOT_VALID when it, or its session, is gone ---- */
+sa_error_t *sa_accounts_profile(sa_call_t *call, const sa_bearer_t *bearer, sa_user_t **user);
+/* Members of `changes` may be NULL: as before. *user: as it is then. */
+sa_error_t *sa_accounts_change_profile(sa_call_t *call, const sa_bearer_t *bearer,
+                                       const sa_profile_t *changes, sa_user_t **user);
+/* Marks the account as deleted; password NULL when not sent: needed where the account has one. */
+sa_error_t *sa_accounts_delete_own(sa_call_t *call, const sa_bearer_t *bearer,
+                                   const char *password);
+/* SA_E_NOT_FOUND, _NOT_AUTHENTICATED, _FORBIDDEN by settings->user_list. */
+sa_error_t *sa_accounts_list(sa_call_t *call, const sa_bearer_t *bearer, const char *after,
+                             int limit, apr_array_header_t **users /* sa_user_t */);
+/* [{"id","created","last_used","expires","method","client_id","current"},…], newest first. */
+sa_error_t *sa_accounts_sessions(sa_call_t *call, const sa_bearer_t *bearer, json_t **list);
+/* SA_E_NOT_FOUND when it is not one of the bearer's. */
+sa_error_t *sa_accounts_end_session(sa_call_t *call, const sa_bearer_t *bearer, const char *sid);
+/* {"id","email","username","first_name","last_name"}, a new reference; NULL without memory. */
+json_t *sa_user_describe(const sa_user_t *user);
 
 /* ---- revocation.c ---- */
 /* Whose tokens may be revoked, or looked into; NULL members: anybody's. */

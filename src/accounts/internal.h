@@ -48,6 +48,10 @@ sa_error_t *sa_login_identity(sa_call_t *call, const sa_provider_t *provider,
                               const sa_identity_t *identity, const sa_client_t *client,
                               sa_tokens_t *tokens);
 
+/* What people may call themselves; members may be NULL. What is wrong is added to *errors. */
+void sa_profile_check(sa_call_t *call, const sa_profile_t *profile, sa_error_t **errors);
+void sa_username_taken(sa_call_t *call, sa_error_t **errors);
+
 /* Fills an event of this call; its id is random. */
 void sa_event_fill(sa_call_t *call, sa_event_t *event, const char *type, const char *provider);
 /* After commit: NOTIFY for n events, then their hooks, which others wrote: work is closed before, so

@@ -33,6 +33,9 @@ void *sa_dir_conf_create(apr_pool_t *p, char *dir)
     conf->db_connections = -1;
     conf->db_timeout_ms = -1;
     conf->password_login = -1;
+    conf->registration = -1;
+    conf->registration_login = -1;
+    conf->user_list = -1;
     conf->unlink_requires_password = -1;
     conf->policy_min_length = -1;
     conf->policy_similarity = -1;
@@ -121,6 +124,9 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_INT(db_connections);
     MERGE_INT(db_timeout_ms);
     MERGE_INT(password_login);
+    MERGE_INT(registration);
+    MERGE_INT(registration_login);
+    MERGE_INT(user_list);
     MERGE_INT(unlink_requires_password);
     MERGE_INT(policy_min_length);
     MERGE_INT(policy_similarity);

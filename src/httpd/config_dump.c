@@ -98,6 +98,15 @@ static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
         "webhook_targets", settings->webhook_targets, "notify", settings->notify);
 }
 
+static json_t *dump_accounts(const sa_settings_t *settings)
+{
+    static const char *const lists[] = { "off", "staff", "authenticated", "public" };
+
+    return json_pack("{s:b, s:b, s:s}", "registration", settings->registration,
+                     "registration_login", settings->registration_login,
+                     "user_list", lists[settings->user_list]);
+}
+
 static json_t *dump_providers(const apr_array_header_t *providers)
 {
     json_t *array = json_array();
@@ -119,8 +128,9 @@ static json_t *dump_providers(const apr_array_header_t *providers)
 static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_rec *main_server)
 {
     const server_rec *s = mount->server;
-    json_t *webhooks = json_array();
+    json_t *webhooks = json_array(), *settings = dump_settings(p, &mount->settings);
 
+    json_object_update_new(settings, dump_accounts(&mount->settings));
     for (int i = 0; i < mount->webhooks->nelts; i++) {
         json_array_append_new(webhooks,
                               json_string(SA_AT(mount->webhooks, i, sa_webhook_t).url));
@@ -139,7 +149,7 @@ static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_r
         "hash_concurrency", mount->hash_concurrency,
         "allow_origins", dump_strings(mount->allow_origins),
         "allow_credentials", mount->allow_credentials, "allow_headers", mount->allow_headers,
-        "webhooks", webhooks, "settings", dump_settings(p, &mount->settings),
+        "webhooks", webhooks, "settings", settings,
         "providers", dump_providers(mount->settings.providers));
 }
 

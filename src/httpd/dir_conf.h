@@ -73,6 +73,9 @@ typedef struct {
     int db_timeout_ms;
 
     int password_login;
+    int registration;
+    int registration_login;
+    int user_list;
     int unlink_requires_password;
     int policy_min_length;
     int policy_similarity;

@@ -63,6 +63,9 @@ static void fill_rules(sa_settings_t *settings, const sa_dir_conf_t *conf)
     settings->email_linking = (sa_email_linking_t)VALUE(email_linking, SA_LINKING_VERIFIED);
     settings->linked_email_update = VALUE(linked_email_update, 1);
     settings->password_login = VALUE(password_login, 1);
+    settings->registration = VALUE(registration, 1);
+    settings->registration_login = VALUE(registration_login, 0);
+    settings->user_list = (sa_user_list_t)VALUE(user_list, SA_USER_LIST_STAFF);
     settings->unlink_requires_password = VALUE(unlink_requires_password, 0);
     settings->throttle = *(conf->throttle ? conf->throttle : &rate_10_minute);
     settings->password_throttle = *(conf->password_throttle ? conf->password_throttle

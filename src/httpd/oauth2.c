@@ -20,10 +20,15 @@ static json_t *token_answer(const sa_request_t *req, const sa_tokens_t *tokens)
                      "scope", tokens->scope, "refresh_token", tokens->refresh);
 }
 
-static int answer_tokens(sa_request_t *req, json_t *body)
+static int answer(sa_request_t *req, int status, json_t *body)
 {
     apr_table_setn(req->r->headers_out, "Pragma", "no-cache");
-    return sa_answer_json(req, HTTP_OK, sa_json_own(req->r->pool, body));
+    return sa_answer_json(req, status, sa_json_own(req->r->pool, body));
+}
+
+int sa_oauth2_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
+{
+    return answer(req, status, token_answer(req, tokens));
 }
 
 /* ---- grants ---- */
@@ -144,7 +149,7 @@ int sa_oauth2_token(sa_request_t *req)
     }
     req->oauth = 1;
     sa_error_t *error = run_grant(req, &tokens);
-    return error ? sa_answer_error(req, error) : answer_tokens(req, token_answer(req, &tokens));
+    return error ? sa_answer_error(req, error) : sa_oauth2_answer_tokens(req, HTTP_OK, &tokens);
 }
 
 /* ---- convert_token ---- */
@@ -199,7 +204,7 @@ int sa_oauth2_convert_token(sa_request_t *req)
                                   "email", sa_utf8_or_null(tokens.user->email),
                                   "first_name", sa_utf8_or_null(tokens.user->first_name),
                                   "last_name", sa_utf8_or_null(tokens.user->last_name)));
-    return answer_tokens(req, body);
+    return answer(req, HTTP_OK, body);
 }
 
 /* ---- ending ---- */

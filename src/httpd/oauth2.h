@@ -15,6 +15,9 @@ int sa_oauth2_invalidate_refresh_tokens(sa_request_t *req);
 int sa_oauth2_introspect(sa_request_t *req);    /* RFC 7662 */
 int sa_oauth2_metadata(sa_request_t *req);      /* RFC 8414 */
 
+/* RFC 6749 section 5.1 */
+int sa_oauth2_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens);
+
 /* ---- client_auth.c ---- */
 /* The client of the Authorization header or the body, authenticated (RFC 6749 section 2.3). */
 sa_error_t *sa_oauth2_client(sa_request_t *req, sa_application_t **application);

@@ -303,7 +303,7 @@ const char *sa_field(sa_request_t *req, const char *name, int flags, sa_error_t 
         return NULL;
     }
     const char *text = json_string_value(value);
-    if (!text[strspn(text, " \t\r\n")]) {
+    if (!(flags & SA_FIELD_MAY_BE_BLANK) && !text[strspn(text, " \t\r\n")]) {
         sa_error_field(p, errors, name, SA_E_BLANK, NULL);
         return NULL;
     }

@@ -34,7 +34,8 @@ sa_error_t *sa_bearer_token(sa_request_t *req, const char **token);
 /* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required. */
 sa_error_t *sa_bearer_load(sa_request_t *req, int required);
 
-typedef enum { SA_FIELD_OPTIONAL = 0, SA_FIELD_REQUIRED = 1 } sa_field_flags_t;
+typedef enum { SA_FIELD_OPTIONAL = 0, SA_FIELD_REQUIRED = 1, SA_FIELD_MAY_BE_BLANK = 2 }
+    sa_field_flags_t;
 /* The body's string field `name`; NULL when absent. What is wrong with it is added to *errors. */
 const char *sa_field(sa_request_t *req, const char *name, int flags, sa_error_t **errors);
 

@@ -7,9 +7,9 @@
 #include "core/json.h"
 #include "core/password.h"
 
-static int answer_tokens(sa_request_t *req, const sa_tokens_t *tokens)
+int sa_rest_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
 {
-    return sa_answer_json(req, HTTP_OK,
+    return sa_answer_json(req, status,
                           sa_json_own(req->r->pool,
                                       tokens->refresh
                                       ? json_pack("{s:s, s:s}", "access", tokens->access,
@@ -145,7 +145,7 @@ int sa_rest_login(sa_request_t *req)
     if (attempt.spent_cookie) {
         sa_state_cookie_clear(req, attempt.spent_cookie);
     }
-    return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
+    return error ? sa_answer_error(req, error) : sa_rest_answer_tokens(req, HTTP_OK, &tokens);
 }
 
 int sa_rest_link(sa_request_t *req)
@@ -214,7 +214,7 @@ int sa_rest_token(sa_request_t *req)
     if (!error) {
         error = sa_accounts_password_login(&req->call, login, is_email, password, NULL, &tokens);
     }
-    return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
+    return error ? sa_answer_error(req, error) : sa_rest_answer_tokens(req, HTTP_OK, &tokens);
 }
 
 int sa_rest_token_refresh(sa_request_t *req)
@@ -226,7 +226,7 @@ int sa_rest_token_refresh(sa_request_t *req)
     if (!error) {
         error = sa_accounts_refresh(&req->call, refresh, NULL, NULL, &tokens);
     }
-    return error ? sa_answer_error(req, error) : answer_tokens(req, &tokens);
+    return error ? sa_answer_error(req, error) : sa_rest_answer_tokens(req, HTTP_OK, &tokens);
 }
 
 int sa_rest_token_verify(sa_request_t *req)

@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #include "core/text.h"
+#include "httpd/account.h"
 #include "httpd/oauth2.h"
 #include "httpd/password.h"
 #include "httpd/rest.h"
@@ -24,6 +25,13 @@ const sa_route_t sa_routes[] = {
     { "token/blacklist", M_POST, SA_ROUTE_BODY, sa_rest_token_blacklist },
     { "convert-token", M_POST, SA_ROUTE_BODY | SA_ROUTE_SOCIAL | SA_ROUTE_OAUTH,
       sa_oauth2_convert_token },
+    { "create", M_POST, SA_ROUTE_BODY, sa_account_create },
+    { "currentUser", M_GET, SA_ROUTE_BEARER, sa_account_show },
+    { "currentUser", M_PATCH, SA_ROUTE_BEARER | SA_ROUTE_BODY, sa_account_change },
+    { "currentUser", M_DELETE, SA_ROUTE_BEARER | SA_ROUTE_BODY, sa_account_delete },
+    { "all", M_GET, SA_ROUTE_BEARER_OPTIONAL, sa_account_list },
+    { "sessions", M_GET, SA_ROUTE_BEARER, sa_account_sessions },
+    { "sessions", M_DELETE, SA_ROUTE_BEARER | SA_ROUTE_ID, sa_account_end_session },
     { "revoke-token", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER_OPTIONAL | SA_ROUTE_OAUTH,
       sa_oauth2_revoke },
     { "invalidate-sessions", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER,
