@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #define MAGIC 0x73612d7368617265ull     /* "sa-share" */
-#define LAYOUT_VERSION 1
+#define LAYOUT_VERSION 2
 #define BYTES_MIN (1024 * 1024)
 #define DOCUMENTS_MIN 4
 #define DOCUMENTS_USUAL 32
@@ -82,6 +82,7 @@ static uint64_t layout(void)
     fold = fold * 8191 + sizeof(pthread_mutex_t);
     fold = fold * 8191 + sa_throttle_layout();
     fold = fold * 8191 + sa_spent_layout();
+    fold = fold * 8191 + sa_revocations_layout();
     fold = fold * 8191 + sa_documents_layout();
     return fold * 8191 + sa_hashing_layout();
 }
@@ -91,8 +92,9 @@ static uint64_t align_down(uint64_t n)
     return n / SA_SHARED_ALIGN * SA_SHARED_ALIGN;
 }
 
-/* The turns of hashing come first. Half for documents, but no more than the usual number of them needs in a segment
- * under 16 MiB; what is left goes to the throttle and to spent things alike. */
+/* The turns of hashing come first. Half for documents, but no more than the usual number of them
+ * needs in a segment under 16 MiB; a sixteenth for revocations; what is left goes to the throttle
+ * and to spent things alike. */
 static apr_status_t format(sa_shared_t *shared)
 {
     uint64_t first = align_down(sizeof(sa_shared_t) + SA_SHARED_ALIGN - 1);
@@ -113,6 +115,11 @@ static apr_status_t format(sa_shared_t *shared)
         return rv;
     }
     start += sa_documents_bytes(slots);
+    rv = sa_revocations_format(shared, start, align_down(shared->bytes / 16));
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    start += align_down(shared->bytes / 16);
     half = align_down((shared->bytes - start) / 2);
     rv = sa_throttle_format(shared, start, half);
     return rv != APR_SUCCESS ? rv : sa_spent_format(shared, start + half, half);

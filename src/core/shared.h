@@ -1,5 +1,5 @@
-/* The shared memory of one server: throttle counters, spent states, cached JWKS, and
- * the turns of password hashing (core/hash_gate.h).
+/* The shared memory of one server: throttle counters, spent states, ended sessions, cached JWKS,
+ * and the turns of password hashing (core/hash_gate.h).
  *
  * One anonymous segment, made in the parent before children exist and kept over
  * graceful restarts (the caller keeps the pointer in process-lifetime memory). Each
@@ -48,6 +48,24 @@ typedef enum { SA_SPENT_FIRST, SA_SPENT_AGAIN, SA_SPENT_FULL } sa_spent_t;
 /* Marks a 32-byte id as used for the next ttl_ms. SA_SPENT_AGAIN when it already was;
  * SA_SPENT_FULL when there is no room (live entries are never dropped: the caller refuses). */
 sa_spent_t sa_spend(sa_shared_t *shared, const unsigned char id[32], apr_int64_t ttl_ms);
+
+/* --- revocations: sessions that ended before their time, by their database and sid --- */
+#define SA_REVOCATIONS_STALE_MS 1000
+typedef enum {
+    SA_NOT_REVOKED,             /* it had not ended SA_REVOCATIONS_STALE_MS ago */
+    SA_REVOKED,
+    SA_REVOKED_UNKNOWN          /* nobody has said lately what ended: ask the database */
+} sa_revoked_t;
+/* Takes no lock. */
+sa_revoked_t sa_revoked(const sa_shared_t *shared, const char *database, const char *sid);
+/* Remembers for ttl_ms that a session has ended. 0 = there is no room (what counts is never dropped):
+ * sa_revocations_known must not be called before it was told once more. */
+int sa_revoke(sa_shared_t *shared, const char *database, const char *sid, apr_int64_t ttl_ms);
+/* Now, for sa_revocations_known. */
+apr_uint64_t sa_revocations_moment(void);
+/* Every session of this database that had ended at `moment`, and whose access tokens may still be in
+ * time, has been told to sa_revoke. 0 = there is no room. */
+int sa_revocations_known(sa_shared_t *shared, const char *database, apr_uint64_t moment);
 
 /* --- documents: small texts fetched once for all children (JWKS, discovery) --- */
 #define SA_DOCUMENT_MAX 65536

@@ -35,6 +35,7 @@ struct sa_shared_t {
     unsigned char key[SA_SHA256_LEN];
     sa_room_t throttle;
     sa_room_t spent;
+    sa_room_t revocations;
     sa_room_t documents;
     sa_room_t hashing;
 };
@@ -58,6 +59,7 @@ void *sa_shared_part(sa_shared_t *shared, const sa_room_t *room, uint32_t index)
 #define SA_SHARED_ALIGN 64
 apr_status_t sa_throttle_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
 apr_status_t sa_spent_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
+apr_status_t sa_revocations_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
 apr_status_t sa_documents_format(sa_shared_t *shared, uint64_t start, uint64_t bytes);
 apr_status_t sa_hashing_format(sa_shared_t *shared, uint64_t start);
 uint64_t sa_hashing_bytes(void);
@@ -67,6 +69,7 @@ uint64_t sa_documents_bytes(uint32_t slots);
 /* Sizes of a room's structures, folded: differs when another build lays them out otherwise. */
 uint64_t sa_throttle_layout(void);
 uint64_t sa_spent_layout(void);
+uint64_t sa_revocations_layout(void);
 uint64_t sa_documents_layout(void);
 uint64_t sa_hashing_layout(void);
 

@@ -438,6 +438,70 @@ static void test_T222_T2_killed_while_sweeping(void **state)
     at_every_step(&scene);
 }
 
+/* --- revocations --- */
+
+enum { ENDED = 1500 };
+
+static const char *sid_of(int n)
+{
+    static char sid[32];
+    snprintf(sid, sizeof(sid), "sid-%d", n);
+    return sid;
+}
+
+static void prepare_revocations(sa_shared_t *shared)
+{
+    for (int i = 0; i < ENDED; i++) {
+        sa_revoke(shared, "db", sid_of(i), 2 * HOUR);
+    }
+    for (int i = 0; i < 1000; i++) {
+        sa_revoke(shared, "db", sid_of(100000 + i), 1000);
+    }
+    sa_revocations_known(shared, "db", sa_revocations_moment());
+    steady_offset_ms += 2000;
+}
+
+static const int ended[4] = {500000, 100000, 500001, 500002};    /* one of them had ended before */
+
+static void operate_revocations(sa_shared_t *shared)
+{
+    for (int i = 0; i < 4; i++) {
+        report->done += sa_revoke(shared, "db", sid_of(ended[i]), 2 * HOUR);
+    }
+    report->done += sa_revocations_known(shared, "db", sa_revocations_moment());
+}
+
+static void examine_revocations(sa_shared_t *shared)
+{
+    for (int i = 0; i < 4; i++) {
+        if (report->done > i) {
+            assert_int_equal(sa_revoked(shared, "db", sid_of(ended[i])), SA_REVOKED);
+        }
+    }
+    if (report->done < 4) {
+        assert_int_equal(sa_revoked(shared, "db", sid_of(600000)), SA_REVOKED_UNKNOWN);
+    }
+    for (int i = 0; i < ENDED; i++) {
+        assert_int_equal(sa_revoked(shared, "db", sid_of(i)), SA_REVOKED);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(sa_revoke(shared, "db", sid_of(ended[i]), 2 * HOUR), 1);
+        assert_int_equal(sa_revoked(shared, "db", sid_of(ended[i])), SA_REVOKED);
+    }
+    for (int i = 0; i < 800; i++) {             /* no slot got lost */
+        assert_int_equal(sa_revoke(shared, "db", sid_of(700000 + i), 2 * HOUR), 1);
+    }
+    assert_int_equal(sa_revocations_known(shared, "db", sa_revocations_moment()), 1);
+    assert_int_equal(sa_revoked(shared, "db", sid_of(600000)), SA_NOT_REVOKED);
+}
+
+static void test_T222_T127_killed_while_revoking(void **state)
+{
+    static const scene_t scene = {prepare_revocations, operate_revocations, examine_revocations, 1,
+                                  0};
+    at_every_step(&scene);
+}
+
 /* --- documents --- */
 
 static char old_text[700], new_text[900];
@@ -494,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_T222_killed_while_undoing),
         cmocka_unit_test(test_T222_T2_killed_while_spending),
         cmocka_unit_test(test_T222_T2_killed_while_sweeping),
+        cmocka_unit_test(test_T222_T127_killed_while_revoking),
         cmocka_unit_test(test_T222_T203_killed_while_storing),
     };
 
