@@ -5,6 +5,7 @@
 
 #define CLOCKS_DIFFER 120       /* seconds: of servers that share what is spent */
 #define OUTBOX_KEPT (30 * 86400)        /* seconds: what nobody took, or was given up */
+#define REVOCATIONS_KEPT (SA_REVOCATION_MEMORY_MAX + 3600)      /* seconds, by the database's clock */
 
 /* ---- sign-in ---- */
 
@@ -171,20 +172,21 @@ sa_error_t *sa_store_revoke_user(sa_work_t *work, const char *user_id, const cha
 
 sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n)
 {
-    static const struct {
+    const struct {
         sa_op_t op;
-        int grace;              /* seconds */
+        apr_int64_t limit;
     } kinds[] = {
-        { SA_OP_PURGE_SESSIONS, 0 },
-        { SA_OP_PURGE_SPENT, CLOCKS_DIFFER },
-        { SA_OP_PURGE_OUTBOX, OUTBOX_KEPT },
-        { SA_OP_PURGE_MAILS, CLOCKS_DIFFER },
+        { SA_OP_PURGE_SESSIONS, now },
+        { SA_OP_PURGE_SPENT, now - CLOCKS_DIFFER },
+        { SA_OP_PURGE_OUTBOX, now - OUTBOX_KEPT },
+        { SA_OP_PURGE_MAILS, now - CLOCKS_DIFFER },
+        { SA_OP_PURGE_REVOCATIONS, REVOCATIONS_KEPT },
     };
     sa_error_t *error = NULL;
 
     *n = 0;
     for (int i = 0; !error && i < SA_COUNT_OF(kinds); i++) {
-        const sa_param_t params[] = { sa_number(now - kinds[i].grace), sa_number(limit) };
+        const sa_param_t params[] = { sa_number(kinds[i].limit), sa_number(limit) };
         sa_rows_t *rows = NULL;
         error = sa_work_run(work, kinds[i].op, params, SA_COUNT_OF(params), &rows);
         *n += !error && rows->n ? (int)sa_rows_number(rows, 0, 0) : 0;

@@ -58,6 +58,8 @@ typedef enum {
     SA_OP_LIST_APPLICATIONS,    /* 1 after, 2 limit -> application */
     SA_OP_SET_CLIENT_SECRET,    /* 1 client id, 2 old, 3 new -> 1 when done */
     SA_OP_DELETE_APPLICATION,   /* 1 client id, 2 now -> 1 when done */
+    SA_OP_REVOCATIONS_ALL,      /* 1 memory in seconds -> cursor, sid, seconds left; at least one row */
+    SA_OP_REVOCATIONS,          /* 1 memory, 2 cursor -> the same; cursor NULL: made in another past */
     SA_OP_LINKS,                /* 1 user, 2 sid, 3 now
                                  * -> user, provider, issuer, subject, email, linked_at */
     SA_OP_LINK,                 /* event, 8 user, 9 sid, 10 now, 11 provider, 12 issuer,
@@ -83,6 +85,7 @@ typedef enum {
     SA_OP_PURGE_SPENT,          /* 1 now, 2 limit -> how many */
     SA_OP_PURGE_OUTBOX,         /* 1 older than, 2 limit -> how many */
     SA_OP_PURGE_MAILS,          /* 1 now, 2 limit -> how many */
+    SA_OP_PURGE_REVOCATIONS,    /* 1 seconds kept, 2 limit -> how many */
     SA_OP_LIST_USERS,           /* 1 after, 2 limit -> user */
     SA_OP_SET_ACTIVE,           /* 1 user, 2 active, 3 now, 4 active as a number -> 1 when done */
     SA_OP_SET_STAFF,            /* 1 user, 2 staff -> 1 when done */

@@ -41,6 +41,7 @@
 #define SESSION_OUT                                                                           \
     "SELECT sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, client_id, scope "   \
     "FROM sa_sessions "
+#define REVOCATION_LEFT "$1 - (extract(epoch FROM now())::bigint - r.at)"
 
 const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
@@ -170,6 +171,16 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "WHERE s.client_id = gone.client_id AND s.revoked_at IS NULL) "
         "SELECT 1 FROM gone" },
 
+    [SA_OP_REVOCATIONS_ALL] = { "ended sessions", SA_STATEMENT_READS,
+        "SELECT pg_current_snapshot()::text, r.sid, " REVOCATION_LEFT " FROM (SELECT 1) AS one "
+        "LEFT JOIN sa_revocations r ON r.at > extract(epoch FROM now())::bigint - $1" },
+    /* What a snapshot cannot see is what was committed after it, in whatever order it was written. */
+    [SA_OP_REVOCATIONS] = { "ended sessions", SA_STATEMENT_READS,
+        "SELECT CASE WHEN pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax($2::pg_snapshot) "
+        "THEN pg_current_snapshot()::text END, r.sid, " REVOCATION_LEFT " FROM (SELECT 1) AS one "
+        "LEFT JOIN sa_revocations r ON r.xid >= pg_snapshot_xmin($2::pg_snapshot) "
+        "AND NOT pg_visible_in_snapshot(r.xid, $2::pg_snapshot)" },
+
     [SA_OP_LINKS] = { "links", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
         /* A join, not EXISTS: that one is planned for reading many sessions. */
         "SELECT {user}, l.provider, l.issuer, l.subject, l.email, l.linked_at FROM {users} u "
@@ -274,6 +285,13 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "WITH old AS (SELECT id FROM sa_mails WHERE expires <= $1 ORDER BY expires LIMIT $2 "
         "FOR UPDATE SKIP LOCKED), "
         "gone AS (DELETE FROM sa_mails m USING old WHERE m.id = old.id RETURNING 1) "
+        "SELECT count(*) FROM gone" },
+
+    [SA_OP_PURGE_REVOCATIONS] = { "purge of revocations", 0,
+        "WITH old AS (SELECT id FROM sa_revocations "
+        "WHERE at <= extract(epoch FROM now())::bigint - $1 ORDER BY at LIMIT $2 "
+        "FOR UPDATE SKIP LOCKED), "
+        "gone AS (DELETE FROM sa_revocations r USING old WHERE r.id = old.id RETURNING 1) "
         "SELECT count(*) FROM gone" },
 
     [SA_OP_LIST_USERS] = { "list of users", SA_STATEMENT_READS | SA_STATEMENT_KEYED,

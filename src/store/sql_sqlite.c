@@ -54,6 +54,10 @@
 #define SESSION_OUT                                                                             \
     "SELECT sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, client_id, scope "     \
     "FROM sa_sessions "
+#define NOW "CAST(strftime('%s', 'now') AS INTEGER)"
+/* How many there have ever been: writers come one after the other, so ids are in order of commit. */
+#define REVOCATIONS_MADE                                                                        \
+    "COALESCE((SELECT seq FROM sqlite_sequence WHERE name = 'sa_revocations'), 0)"
 
 const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
     [SA_OP_SCHEMA_EXISTS] = { "schema version", SA_STATEMENT_READS,
@@ -169,6 +173,14 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "DELETE FROM sa_applications WHERE client_id = ?1; "
         "UPDATE sa_sessions SET revoked_at = ?2 WHERE client_id = ?1 AND revoked_at IS NULL" },
 
+    [SA_OP_REVOCATIONS_ALL] = { "ended sessions", SA_STATEMENT_READS,
+        "SELECT " REVOCATIONS_MADE ", r.sid, ?1 - (" NOW " - r.at) FROM (SELECT 1) "
+        "LEFT JOIN sa_revocations r ON r.at > " NOW " - ?1" },
+    [SA_OP_REVOCATIONS] = { "ended sessions", SA_STATEMENT_READS,
+        "SELECT CASE WHEN " REVOCATIONS_MADE " >= CAST(?2 AS INTEGER) THEN " REVOCATIONS_MADE " END, "
+        "r.sid, ?1 - (" NOW " - r.at) FROM (SELECT 1) "
+        "LEFT JOIN sa_revocations r ON r.id > CAST(?2 AS INTEGER)" },
+
     [SA_OP_LINKS] = { "links", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
         "SELECT {user}, l.provider, l.issuer, l.subject, l.email, l.linked_at "
         "FROM {users} AS u LEFT JOIN sa_sessions s ON s.sid = ?2 AND s.user_id = {u.id} "
@@ -254,6 +266,11 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
     [SA_OP_PURGE_MAILS] = { "purge of mails", 0,
         "DELETE FROM sa_mails WHERE id IN (SELECT id FROM sa_mails WHERE expires <= ?1 "
         "ORDER BY expires LIMIT ?2); "
+        "SELECT changes()" },
+
+    [SA_OP_PURGE_REVOCATIONS] = { "purge of revocations", 0,
+        "DELETE FROM sa_revocations WHERE id IN (SELECT id FROM sa_revocations WHERE at <= " NOW
+        " - ?1 ORDER BY at LIMIT ?2); "
         "SELECT changes()" },
 
     [SA_OP_LIST_USERS] = { "list of users", SA_STATEMENT_READS | SA_STATEMENT_KEYED,

@@ -233,6 +233,17 @@ typedef enum {
 /* Ends a user's families, or their refresh tokens only, that `client_id` was given. */
 sa_error_t *sa_store_end_client(sa_work_t *work, const char *user_id, const char *client_id,
                                 sa_end_t what, apr_int64_t now);
+/* ---- sessions that ended before their time, whoever ended them ---- */
+#define SA_REVOCATION_MEMORY_MAX (86400 + 600)  /* seconds: longer they are not kept for sure */
+typedef struct {
+    const char *sid;
+    apr_int64_t left;           /* seconds until it need not be remembered */
+} sa_revocation_t;
+/* All that ended within the last `memory` seconds (cursor NULL), or what has been committed since the call
+ * that made `cursor`: each at least once. *next: the cursor for the next call. */
+sa_error_t *sa_store_revocations(sa_work_t *work, apr_int64_t memory, const char *cursor,
+                                 apr_array_header_t **ended /* sa_revocation_t */,
+                                 const char **next);
 
 /* ---- links of a signed-in user ---- */
 /* sid: the access token's session, checked in the same statement (NULL = a token without one). *user
@@ -328,6 +339,8 @@ sa_error_t *sa_store_set_email(sa_work_t *work, const char *user_id, const char 
 /* ---- upkeep ---- */
 /* Deletes at most `limit` expired rows of each kind (sessions, spent ids, mails, events that nobody took for 30
  * days); *n: how many in all. */
+/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, revocations, events that nobody
+ * took for 30 days); *n: how many in all. */
 sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n);
 
 /* ---- administration ---- */
