@@ -17,6 +17,8 @@ typedef enum { SA_LINKING_VERIFIED, SA_LINKING_RECLAIM, SA_LINKING_ALWAYS, SA_LI
     sa_email_linking_t;
 typedef enum { SA_USER_LIST_OFF, SA_USER_LIST_STAFF, SA_USER_LIST_AUTHENTICATED, SA_USER_LIST_PUBLIC }
     sa_user_list_t;
+typedef enum { SA_REVOCATION_SHARED, SA_REVOCATION_DATABASE, SA_REVOCATION_OFF }
+    sa_revocation_check_t;
 typedef enum { SA_BINDING_AUTO, SA_BINDING_REQUIRED, SA_BINDING_OFF } sa_state_binding_t;
 
 /* One mount's rules; const after start-up, defaults filled in. */
@@ -30,6 +32,7 @@ typedef struct {
     int leeway;                 /* seconds */
     int rotate, blacklist_after_rotation, reuse_interval;
     int accept_simplejwt;
+    sa_revocation_check_t revocation_check;
     unsigned char state_key[SA_STATE_KEY_LEN];
     int state_max_age;          /* seconds */
     sa_state_binding_t state_binding;
@@ -124,7 +127,8 @@ sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
 sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_t **providers);
 
 /* ---- tokens.c ---- */
-/* Access token of a header value; SA_E_TOKEN_NOT_VALID. No database. */
+/* Access token of a header value; SA_E_TOKEN_NOT_VALID. Whether its session has ended is looked up in
+ * shared memory, and in the database only when that does not know: then it may be SA_E_UNAVAILABLE. */
 sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer);
 /* RFC 6749 section 6. scope NULL = as before; no more than before. SA_E_REFRESH_NOT_VALID
  * for a token of another client. */
@@ -135,6 +139,10 @@ sa_error_t *sa_accounts_client_token(sa_call_t *call, const sa_client_t *client,
                                      sa_tokens_t *tokens);
 sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token);
 sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *refresh);
+
+/* ---- revocations.c ---- */
+/* How long, in seconds, the end of a session must be remembered where access tokens live so long. */
+apr_int64_t sa_revocation_memory(int access_lifetime);
 
 /* ---- password_login.c ---- */
 /* login: e-mail or user name as typed; is_email as the field was called, or -1 for either. */

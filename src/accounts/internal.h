@@ -51,6 +51,12 @@ sa_error_t *sa_login_identity(sa_call_t *call, const sa_provider_t *provider,
 /* What people may call themselves; members may be NULL. What is wrong is added to *errors. */
 void sa_profile_check(sa_call_t *call, const sa_profile_t *profile, sa_error_t **errors);
 void sa_username_taken(sa_call_t *call, sa_error_t **errors);
+/* Whether the session behind a good token lives, as the database says; jti NULL for access tokens. */
+sa_error_t *sa_session_alive(sa_call_t *call, const char *sid, const char *jti);
+/* NULL when the session of an access token with these claims has not ended, as far as was heard. */
+sa_error_t *sa_check_revocation(sa_call_t *call, const char *sid, const json_t *claims);
+/* This call has ended the session: its children know at once, other servers by the database. */
+void sa_session_ended(sa_call_t *call, const char *sid);
 
 /* Fills an event of this call; its id is random. */
 void sa_event_fill(sa_call_t *call, sa_event_t *event, const char *type, const char *provider);

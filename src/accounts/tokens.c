@@ -60,10 +60,13 @@ static const char *sign_access(sa_call_t *call, const sa_user_t *user,
                                const sa_session_t *session)
 {
     const char *jti = sa_random_hex(call->pool, 16);
+    apr_int64_t exp = call->now + call->settings->access_lifetime;
 
-    return jti ? sign(call, ACCESS_TYP,
-                      claims_make(call, user, session, "access", jti, call->now,
-                                  call->now + call->settings->access_lifetime)) : NULL;
+    if (exp > session->expires) {
+        exp = session->expires;
+    }
+    return jti ? sign(call, ACCESS_TYP, claims_make(call, user, session, "access", jti, call->now,
+                                                    exp)) : NULL;
 }
 
 static const char *sign_refresh(sa_call_t *call, const sa_user_t *user,
@@ -161,7 +164,8 @@ static const char *simplejwt_user(apr_pool_t *p, const json_t *claims)
     return text && *text && strlen(text) <= 255 ? text : NULL;
 }
 
-sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer)
+/* A good access token, whether or not its session has ended. */
+static sa_error_t *read_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer)
 {
     const char *why = sa_token_refused(call, token, SA_TOKEN_ACCESS, &bearer->jwt);
 
@@ -179,6 +183,14 @@ sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *
     }
     return why ? sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL, "access token refused: %s", why)
                : NULL;
+}
+
+sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer)
+{
+    sa_error_t *error = read_bearer(call, token, bearer);
+
+    return error || !bearer->sid ? error
+           : sa_check_revocation(call, bearer->sid, bearer->jwt.claims);
 }
 
 static sa_error_t *not_valid(sa_call_t *call, const char *why)
@@ -243,6 +255,9 @@ static sa_error_t *rotate(sa_call_t *call, sa_refresh_t *refresh, sa_session_t *
     }
     if (!error) {
         error = refresh_failure(call, verdict);
+        if (verdict == SA_REFRESH_REUSED || verdict == SA_REFRESH_USER_GONE) {
+            sa_session_ended(call, refresh->sid);
+        }
         if (verdict == SA_REFRESH_REUSED) {
             sa_events_publish(call, work, &reuse, 1, *user ? (*user)->id : NULL);
         }
@@ -315,8 +330,7 @@ sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, const sa_cli
     return tokens->access && (tokens->refresh || !settings->rotate) ? NULL : not_signed(call);
 }
 
-/* Whether the session behind a good token lives; jti NULL for access tokens. */
-static sa_error_t *session_alive(sa_call_t *call, const char *sid, const char *jti)
+sa_error_t *sa_session_alive(sa_call_t *call, const char *sid, const char *jti)
 {
     sa_work_t *work;
     int live = 0, revoked = 0;
@@ -339,14 +353,14 @@ sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token)
     const char *sid, *jti;
     sa_jwt_t jwt;
 
-    if (!sa_accounts_bearer(call, token, &bearer)) {
-        return bearer.sid ? session_alive(call, bearer.sid, NULL) : NULL;
+    if (!read_bearer(call, token, &bearer)) {
+        return bearer.sid ? sa_session_alive(call, bearer.sid, NULL) : NULL;
     }
     sa_error_t *error = check_refresh(call, token, NULL, &jwt, &sid, &jti);
     if (error) {
         return error;
     }
-    return session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
+    return sa_session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
 }
 
 sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *token)
@@ -358,7 +372,7 @@ sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *token)
 
     sa_error_t *error = check_refresh(call, token, NULL, &jwt, &sid, &jti);
     if (!error) {
-        error = session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
+        error = sa_session_alive(call, sid, call->settings->blacklist_after_rotation ? jti : NULL);
     }
     if (error) {
         return error;
@@ -368,5 +382,8 @@ sa_error_t *sa_accounts_blacklist(sa_call_t *call, const char *token)
         error = sa_store_revoke_session(work, sid, call->now, &found, &was_live);
     }
     sa_work_close(work);
+    if (!error) {
+        sa_session_ended(call, sid);
+    }
     return error;
 }

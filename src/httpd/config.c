@@ -25,6 +25,7 @@ void *sa_dir_conf_create(apr_pool_t *p, char *dir)
     conf->algorithm = -1;
     conf->leeway = -1;
     conf->accept_simplejwt = -1;
+    conf->revocation_check = -1;
     conf->allow_credentials = -1;
     conf->connect_ms = -1;
     conf->total_ms = -1;
@@ -112,6 +113,7 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_POINTER(audience);
     MERGE_INT(leeway);
     MERGE_INT(accept_simplejwt);
+    MERGE_INT(revocation_check);
     MERGE_POINTER(allow_origins);
     MERGE_INT(allow_credentials);
     MERGE_POINTER(allow_headers);

@@ -66,10 +66,11 @@ static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
 {
     static const char *const linking[] = { "verified", "reclaim", "always", "never" };
     static const char *const binding[] = { "auto", "required", "off" };
+    static const char *const revocation[] = { "shared", "database", "off" };
 
     return json_pack(
         "{s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:b, s:b, s:i, s:b, s:i, s:s, s:b, s:i, s:s,"
-        " s:b, s:b, s:b, s:{s:i, s:b, s:b, s:b}, s:o, s:o, s:o, s:s?, s:b}",
+        " s:b, s:b, s:b, s:{s:i, s:b, s:b, s:b}, s:o, s:o, s:o, s:s?, s:b, s:s}",
         "issuer", settings->issuer, "audience", settings->audience,
         "keys", dump_keys(p, settings->keys),
         "auth_header_types", dump_strings(settings->auth_header_types),
@@ -95,7 +96,8 @@ static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
         "throttle", dump_rate(&settings->throttle),
         "password_throttle", dump_rate(&settings->password_throttle),
         "account_throttle", dump_rate(&settings->account_throttle),
-        "webhook_targets", settings->webhook_targets, "notify", settings->notify);
+        "webhook_targets", settings->webhook_targets, "notify", settings->notify,
+        "revocation_check", revocation[settings->revocation_check]);
 }
 
 static json_t *dump_accounts(const sa_settings_t *settings)

@@ -58,6 +58,7 @@ typedef struct {
     const char *audience;
     int leeway;
     int accept_simplejwt;
+    int revocation_check;       /* sa_revocation_check_t */
 
     apr_array_header_t *allow_origins;  /* const char * */
     int allow_credentials;

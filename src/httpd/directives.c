@@ -497,6 +497,10 @@ const command_rec sa_directives[] = {
         "how far clocks may differ, 0 to 300 seconds"),
     AP_INIT_FLAG("SocialAuthAcceptSimpleJWT", set_flag, AT(accept_simplejwt), CONTEXT,
         "On to accept access tokens that SimpleJWT signed with the same key"),
+    AP_INIT_TAKE1("SocialAuthRevocationCheck", set_choice,
+        CHOICE(revocation_check, "shared database off", SA_REVOCATION_SHARED,
+               SA_REVOCATION_DATABASE, SA_REVOCATION_OFF), CONTEXT,
+        "how access tokens of ended sessions are found: shared, database, off"),
 
     AP_INIT_ITERATE("SocialAuthAllowOrigin", add_allow_origin, NULL, CONTEXT,
         "origins whose pages may call the API"),

@@ -47,6 +47,8 @@ static void fill_tokens(sa_check_t *check, sa_settings_t *settings, const sa_dir
     settings->blacklist_after_rotation = VALUE(blacklist_after_rotation, 1);
     settings->reuse_interval = VALUE(reuse_interval, 10);
     settings->accept_simplejwt = VALUE(accept_simplejwt, 0);
+    settings->revocation_check = (sa_revocation_check_t)VALUE(revocation_check,
+                                                              SA_REVOCATION_SHARED);
     settings->auth_header_types = conf->auth_header_types;
     if (!settings->auth_header_types) {
         settings->auth_header_types = apr_array_make(check->p, 1, sizeof(const char *));

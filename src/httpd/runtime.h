@@ -24,5 +24,8 @@ sa_http_t *sa_runtime_webhook_http(void);
  * at a time, never waiting longer than SocialAuthDBTimeout. Made in child_init. */
 apr_status_t sa_dbd_child_init(apr_pool_t *p, const apr_array_header_t *mounts);
 const sa_db_source_t *sa_dbd_source(const sa_mount_t *mount);
+/* A connection of the caller's own to the mount's database, beside mod_dbd's pool: opened when it is
+ * needed, kept, closed with p. For one thread. */
+const sa_db_source_t *sa_dbd_own_source(apr_pool_t *p, const sa_mount_t *mount, int timeout_ms);
 
 #endif

@@ -31,6 +31,7 @@ int sa_watchdog_is_stopping(void)
 static apr_status_t let_worker_end(void *data)
 {
     apr_atomic_set32(&stopping, 1);
+    sa_revocations_stop();
     for (int i = 0; i < STOP_WAITS && apr_atomic_read32(&working); i++) {
         apr_sleep(STOP_WAIT);
     }
@@ -155,10 +156,17 @@ static void work(apr_pool_t *p, server_rec *s)
 
 static apr_status_t tick(int state, void *data, apr_pool_t *p)
 {
-    if (state == AP_WATCHDOG_STATE_RUNNING) {
+    switch (state) {
+    case AP_WATCHDOG_STATE_STARTING:
+        sa_revocations_start(data);
+        break;
+    case AP_WATCHDOG_STATE_RUNNING:
         apr_atomic_set32(&working, 1);
         work(p, data);
         apr_atomic_set32(&working, 0);
+        break;
+    default:
+        sa_revocations_stop();
     }
     return APR_SUCCESS;
 }
@@ -172,8 +180,9 @@ static void say_without_watchdog(server_rec *s)
         webhooks += APR_ARRAY_IDX(mounts, i, const sa_mount_t *)->webhooks->nelts;
     }
     ap_log_error(APLOG_MARK, webhooks ? APLOG_WARNING : APLOG_NOTICE, 0, s,
-                 "SA0300: mod_watchdog is not loaded: %srun \"socialauthctl purge\" from cron",
-                 webhooks ? "no webhook is delivered; and " : "");
+                 "SA0300: mod_watchdog is not loaded: %severy access token is looked up in the "
+                 "database; run \"socialauthctl purge\" from cron",
+                 webhooks ? "no webhook is delivered; " : "");
 }
 
 int sa_watchdog_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)
