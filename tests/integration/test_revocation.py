@@ -74,12 +74,9 @@ def end_by_sql(site, tokens):
 @contextlib.contextmanager
 def sessions_locked(site):
     """Whoever asks for a session now waits, and is answered 503."""
-    connection = site.db.connect()
-    with connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE sa_sessions, sa_users IN ACCESS EXCLUSIVE MODE")
+    with contextlib.closing(site.db.connect()) as connection:
+        connection.cursor().execute("LOCK TABLE sa_sessions, sa_users IN ACCESS EXCLUSIVE MODE")
         yield
-    connection.rollback()
-    connection.close()
 
 
 def is_heard(site, tokens):
