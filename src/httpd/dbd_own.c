@@ -62,6 +62,15 @@ static void release(void *ctx, sa_connection_t *connection, int broken)
     own_t *own = ctx;
 
     if (broken) {
+        sa_dbd_own_close(&own->source);
+    }
+}
+
+void sa_dbd_own_close(const sa_db_source_t *source)
+{
+    own_t *own = source->ctx;
+
+    if (own->opened) {
         apr_pool_destroy(own->opened);
         own->opened = NULL;
     }

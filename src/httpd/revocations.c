@@ -2,6 +2,7 @@
 #include "httpd/watchdog.h"
 
 #include <apr_atomic.h>
+#include <apr_poll.h>
 #include <apr_signal.h>
 #include <apr_thread_proc.h>
 #include <http_log.h>
@@ -28,20 +29,29 @@ typedef struct {
     int in_trouble;             /* it has been logged */
 } feed_t;
 
-/* Of this child. */
+/* Of this child. Closing the pipe's end wakes all threads. */
 static apr_uint32_t running, stopping;
+static apr_file_t *pipe_in, *pipe_out;
 
 /* ---- one look ---- */
 
+/* The first time as one that might write: where SQLite may only read its files, because somebody else is
+ * just making them, it would let no connection of this process write as long as ours is open. */
 static sa_error_t *ask(feed_t *feed, apr_pool_t *p, apr_array_header_t **ended, const char **next)
 {
     sa_work_t *work = NULL;
     sa_error_t *error = sa_work_open(&work, feed->mount->store, feed->source, p);
 
+    if (!error && !feed->cursor) {
+        error = sa_work_begin(work);
+    }
     if (!error) {
         error = sa_store_revocations(work, feed->memory, feed->cursor, ended, next);
     }
     sa_work_close(work);
+    if (error) {
+        sa_dbd_own_close(feed->source);
+    }
     return error;
 }
 
@@ -90,6 +100,15 @@ static void look(feed_t *feed, apr_pool_t *p)
 
 /* ---- threads ---- */
 
+/* By a clock that does not step. */
+static void wait_for_next_poll(void)
+{
+    apr_pollfd_t end = { .desc_type = APR_POLL_FILE, .reqevents = APR_POLLIN, .desc.f = pipe_in };
+    apr_int32_t n;
+
+    apr_poll(&end, 1, &n, POLL_EVERY);
+}
+
 static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
 {
     feed_t *feed = data;
@@ -102,7 +121,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
         apr_pool_clear(pools[turn]);
         look(feed, pools[turn]);
         for (int i = 0; i <= feed->rest && !apr_atomic_read32(&stopping); i++) {
-            apr_sleep(POLL_EVERY);
+            wait_for_next_poll();
         }
     }
     apr_pool_destroy(feed->pool);
@@ -110,16 +129,13 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *data)
     return NULL;
 }
 
-/* Pools without a parent: a thread that hangs in libpq when the child ends still has its own. */
-static apr_status_t start(server_rec *s, const sa_mount_t *mount, apr_int64_t memory)
+static apr_status_t start(apr_pool_t *pool, server_rec *s, const sa_mount_t *mount,
+                          apr_int64_t memory)
 {
-    apr_pool_t *pool, *own;
+    apr_pool_t *own;
     apr_thread_t *thread;
-    apr_status_t rv = apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&own, NULL, NULL);
 
-    if (rv == APR_SUCCESS) {
-        rv = apr_pool_create_unmanaged_ex(&own, NULL, NULL);
-    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
@@ -161,24 +177,32 @@ static apr_int64_t memory_of(const apr_array_header_t *mounts, int n)
     return longest;
 }
 
+/* Pools have no parent: a thread that hangs in libpq when the child ends still has its own. */
 void sa_revocations_start(server_rec *s)
 {
     const apr_array_header_t *mounts = sa_mounts(s);
+    apr_pool_t *pool;
+    apr_status_t rv = apr_pool_create_unmanaged_ex(&pool, NULL, NULL);
 
-    for (int i = 0; i < mounts->nelts && !apr_atomic_read32(&stopping); i++) {
+    if (rv == APR_SUCCESS) {
+        rv = apr_file_pipe_create(&pipe_in, &pipe_out, pool);
+    }
+    for (int i = 0; rv == APR_SUCCESS && i < mounts->nelts; i++) {
         const sa_mount_t *mount = APR_ARRAY_IDX(mounts, i, const sa_mount_t *);
         apr_int64_t memory = is_fed(mount) ? memory_of(mounts, i) : 0;
-        apr_status_t rv = memory ? start(s, mount, memory) : APR_SUCCESS;
-        if (rv != APR_SUCCESS) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SA0322: no thread for ended sessions: each "
-                         "access token is looked up in the database");
-        }
+        rv = memory ? start(pool, s, mount, memory) : APR_SUCCESS;
+    }
+    if (rv != APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SA0322: no thread for ended sessions: each access "
+                     "token is looked up in the database");
     }
 }
 
 void sa_revocations_stop(void)
 {
-    apr_atomic_set32(&stopping, 1);
+    if (!apr_atomic_xchg32(&stopping, 1) && pipe_out) {
+        apr_file_close(pipe_out);
+    }
     for (int i = 0; i < STOP_WAITS && apr_atomic_read32(&running); i++) {
         apr_sleep(STOP_WAIT);
     }

@@ -27,5 +27,7 @@ const sa_db_source_t *sa_dbd_source(const sa_mount_t *mount);
 /* A connection of the caller's own to the mount's database, beside mod_dbd's pool: opened when it is
  * needed, kept, closed with p. For one thread. */
 const sa_db_source_t *sa_dbd_own_source(apr_pool_t *p, const sa_mount_t *mount, int timeout_ms);
+/* Closes it; the next work opens another one. */
+void sa_dbd_own_close(const sa_db_source_t *source);
 
 #endif
