@@ -177,7 +177,7 @@ sa_error_t *sa_accounts_end_session(sa_call_t *call, const sa_bearer_t *bearer, 
 /* {"id","email","username","first_name","last_name"}, a new reference; NULL without memory. */
 json_t *sa_user_describe(const sa_user_t *user);
 
-/* ---- revocation.c ---- */
+/* ---- introspection.c ---- */
 /* Whose tokens may be revoked, or looked into; NULL members: anybody's. */
 typedef struct { const char *client_id, *user_id; } sa_owner_t;
 /* RFC 7009: ends the session of an access or refresh token of `owner`. Of any other token: nothing. */

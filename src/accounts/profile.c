@@ -259,6 +259,9 @@ sa_error_t *sa_accounts_end_session(sa_call_t *call, const sa_bearer_t *bearer, 
     if (!error) {
         error = end_session(call, work, user->id, sid);
     }
+    if (!error) {
+        sa_session_ended(call, sid);
+    }
     sa_work_close(work);
     return error;
 }

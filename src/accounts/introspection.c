@@ -39,6 +39,9 @@ sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owne
     if (!error) {
         error = sa_store_revoke_session(work, sid, call->now, &found, &was_live);
     }
+    if (!error) {
+        sa_session_ended(call, sid);
+    }
     sa_work_close(work);
     return error;
 }
