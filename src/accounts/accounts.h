@@ -21,9 +21,13 @@ typedef enum { SA_REVOCATION_SHARED, SA_REVOCATION_DATABASE, SA_REVOCATION_OFF }
     sa_revocation_check_t;
 typedef enum { SA_BINDING_AUTO, SA_BINDING_REQUIRED, SA_BINDING_OFF } sa_state_binding_t;
 
+typedef enum { SA_VERIFICATION_OFF, SA_VERIFICATION_OPTIONAL, SA_VERIFICATION_REQUIRED }
+    sa_email_verification_t;
+
 /* One mount's rules; const after start-up, defaults filled in. */
 typedef struct {
     const char *mount;          /* "/api/social-auth" */
+    const char *url;            /* its public address; names it in the outbox of mails */
     const char *database;       /* names it: mounts of equal ones have the same accounts */
     const char *issuer, *audience;
     sa_keyset_t *keys;          /* ours: the first that can sign, signs */
@@ -49,6 +53,11 @@ typedef struct {
     apr_array_header_t *providers;      /* sa_provider_t *, enabled and disabled */
     const char *webhook_targets;        /* space-separated URLs, NULL = none */
     int notify;
+    int mails;                  /* 1 = somebody sends what is queued (SocialAuthSMTP) */
+    sa_email_verification_t email_verification;
+    int security_mails;
+    int verify_lifetime, reset_lifetime;        /* seconds, of links in mails */
+    sa_rate_t mail_throttle;    /* mails to one address */
 } sa_settings_t;
 
 typedef struct sa_call_t {
@@ -155,7 +164,8 @@ typedef struct {
     const char *email, *username, *first_name, *last_name, *password;
 } sa_registration_t;
 /* A new account; it signs in at once when tokens is not NULL. What is wrong, weak or in use is a field
- * error. */
+ * error. SocialAuthEmailVerification required: no tokens, and nobody is told that an address is in
+ * use but its owner. */
 sa_error_t *sa_accounts_register(sa_call_t *call, const sa_registration_t *given,
                                  const sa_client_t *client, sa_tokens_t *tokens);
 
@@ -206,5 +216,35 @@ const char *sa_client_secret_hash(apr_pool_t *p, const char *secret);
  * wrong_password, also for an account without a password) or new_password. */
 sa_error_t *sa_accounts_change_password(sa_call_t *call, const sa_bearer_t *bearer,
                                         const char *old_password, const char *new_password);
+
+/* ---- email.c: addresses and passwords proved by mail ---- */
+/* The token of a "verify" or "email-change" mail; SA_E_LINK_INVALID. */
+sa_error_t *sa_accounts_verify_email(sa_call_t *call, const char *token);
+sa_error_t *sa_accounts_resend_verification(sa_call_t *call, const sa_bearer_t *bearer);
+/* Writes to the new address; nothing changes before its answer. password NULL when not sent: needed
+ * where the account has one. */
+sa_error_t *sa_accounts_change_email(sa_call_t *call, const sa_bearer_t *bearer,
+                                     const char *email, const char *password);
+/* The same for known and unknown addresses, in answer and time. */
+sa_error_t *sa_accounts_reset_password(sa_call_t *call, const char *email);
+/* The token of a "reset" mail. A weak password leaves the link usable. */
+sa_error_t *sa_accounts_confirm_reset(sa_call_t *call, const char *token,
+                                      const char *new_password);
+
+/* ---- mail.c ---- */
+typedef enum {
+    SA_MAIL_VERIFY, SA_MAIL_RESET, SA_MAIL_EMAIL_CHANGE,        /* these have a link */
+    SA_MAIL_EXISTS, SA_MAIL_NEW_LINK, SA_MAIL_PASSWORD_CHANGED, SA_MAIL_EMAIL_CHANGED,
+    SA_MAIL_KINDS
+} sa_mail_kind_t;
+/* "verify", …: in the database, of template files, of SocialAuthMailLink. */
+const char *sa_mail_kind_name(sa_mail_kind_t kind);
+/* SA_MAIL_KINDS when there is none of this name. */
+sa_mail_kind_t sa_mail_kind(const char *name);
+int sa_mail_has_link(sa_mail_kind_t kind);
+/* The token of a queued mail's link: only now, so that the database never holds it. NULL when signing
+ * failed. */
+const char *sa_mail_token(apr_pool_t *p, const sa_settings_t *settings, const sa_mail_t *mail,
+                          apr_int64_t now);
 
 #endif

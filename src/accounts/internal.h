@@ -99,6 +99,27 @@ void sa_password_policy_check(sa_call_t *call, const char *password,
 sa_error_t *sa_password_set(sa_call_t *call, const sa_user_t *user, const char *new_password,
                             const char *field, const char *keep_sid);
 
+/* Counts one mail to an address (canonical, known or not). */
+sa_error_t *sa_mail_throttle(sa_call_t *call, const char *email);
+/* Queues one mail inside work's unit of work; nothing where mails cannot be sent, or not of this kind
+ * (SocialAuthSecurityMails). data: sa_mail_binding for mails with a link, the provider's label for
+ * SA_MAIL_NEW_LINK, else NULL. user_id and email may be NULL: nobody is written to without an address. */
+sa_error_t *sa_mail_queue(sa_call_t *call, sa_work_t *work, sa_mail_kind_t kind,
+                          const char *user_id, const char *email, const char *data);
+/* What costs the same, for an address that is nobody's. */
+sa_error_t *sa_mail_queue_nothing(sa_call_t *call, sa_work_t *work, sa_mail_kind_t kind);
+/* What a link depends on: it dies with the password or the e-mail, whoever changes them. */
+const char *sa_mail_binding(apr_pool_t *p, const char *stored_password, const char *stored_email);
+/* NULL and *mail's id, kind and user when `token` is one of ours for one of two kinds; SA_E_LINK_INVALID. */
+sa_error_t *sa_mail_token_check(sa_call_t *call, const char *token, sa_mail_kind_t kind,
+                                sa_mail_kind_t or_kind, sa_mail_t *mail);
+sa_error_t *sa_link_invalid(sa_call_t *call, const char *why);
+/* SocialAuthEmailVerification required: SA_E_EMAIL_NOT_CONFIRMED, and a new mail, while it is not. */
+sa_error_t *sa_require_verified_email(sa_call_t *call, const sa_user_t *user);
+
+/* The signed-in user's own password, typed again; SA_E_WRONG_PASSWORD. */
+sa_error_t *sa_check_password(sa_call_t *call, const sa_user_t *user, const char *password);
+
 sa_error_t *sa_open(sa_call_t *call, sa_work_t **work);
 sa_error_t *sa_session_gone(sa_call_t *call);    /* SA_E_TOKEN_NOT_VALID */
 sa_error_t *sa_no_random(sa_call_t *call);

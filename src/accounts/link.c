@@ -20,6 +20,31 @@ static sa_error_t *link_failure(sa_call_t *call, const sa_provider_t *provider,
     }
 }
 
+/* The link and the mail that tells of it, in one unit of work. */
+static sa_error_t *insert_link(sa_call_t *call, sa_work_t *work, const sa_bearer_t *bearer,
+                               const sa_link_t *link, const char *label, const sa_event_t *event,
+                               sa_link_verdict_t *verdict)
+{
+    int told = call->settings->mails && call->settings->security_mails;
+    sa_user_t *user = NULL;
+
+    sa_error_t *error = told ? sa_work_begin(work) : NULL;
+    if (!error) {
+        error = sa_store_link(work, bearer->user_id, bearer->sid, link, event, call->now,
+                              verdict);
+    }
+    if (error || !told) {
+        return error;
+    }
+    if (*verdict == SA_LINK_DONE) {
+        error = sa_store_user_by_id(work, bearer->user_id, &user);
+    }
+    if (!error && user) {
+        error = sa_mail_queue(call, work, SA_MAIL_NEW_LINK, user->id, user->email, label);
+    }
+    return error ? error : sa_work_commit(work);
+}
+
 /* One try; SA_E_CONFLICT when a concurrent change won. */
 static sa_error_t *store_link(sa_call_t *call, const sa_provider_t *provider,
                               const sa_bearer_t *bearer, const sa_link_t *link)
@@ -31,8 +56,7 @@ static sa_error_t *store_link(sa_call_t *call, const sa_provider_t *provider,
     sa_event_fill(call, &event, "link_account_successful", provider->name);
     sa_error_t *error = sa_open(call, &work);
     if (!error) {
-        error = sa_store_link(work, bearer->user_id, bearer->sid, link, &event, call->now,
-                              &verdict);
+        error = insert_link(call, work, bearer, link, provider->label, &event, &verdict);
     }
     if (!error) {
         error = link_failure(call, provider, verdict);
@@ -145,7 +169,8 @@ static sa_error_t *remove_link(sa_call_t *call, const sa_provider_t *provider,
     return error;
 }
 
-static sa_error_t *check_password(sa_call_t *call, const sa_user_t *user, const char *password)
+/* Guesses at a password count against the account, wherever they are made. */
+sa_error_t *sa_check_password(sa_call_t *call, const sa_user_t *user, const char *password)
 {
     sa_password_verdict_t verdict;
     sa_error_t *error = sa_password_guess(call, user->id, user, password, &verdict);
@@ -171,7 +196,7 @@ sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
             error = unlink_failure(call, provider, SA_UNLINK_NOT_LINKED);
         }
         if (!error) {
-            error = check_password(call, user, password);
+            error = sa_check_password(call, user, password);
         }
     }
     return error ? error : remove_link(call, provider, bearer);

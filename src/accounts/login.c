@@ -39,6 +39,17 @@ static sa_error_t *account_email(const login_t *login, const char **email)
     return NULL;
 }
 
+/* A new account whose address the provider does not vouch for: its owner is asked. */
+static sa_error_t *ask_owner(login_t *login, const sa_new_user_t *user, const char *id)
+{
+    if (user->email_verified || !user->email
+        || login->call->settings->email_verification == SA_VERIFICATION_OFF) {
+        return NULL;
+    }
+    return sa_mail_queue(login->call, login->work, SA_MAIL_VERIFY, id, user->email,
+                         sa_mail_binding(login->call->pool, user->password, user->email));
+}
+
 static sa_error_t *insert_user(login_t *login, const char *email, const char **id)
 {
     apr_pool_t *p = login->call->pool;
@@ -62,7 +73,7 @@ static sa_error_t *insert_user(login_t *login, const char *email, const char **i
         sa_error_t *error = sa_store_create_user(login->work, &user, login->call->now, id,
                                                  &taken);
         if (error || !taken) {
-            return error;
+            return error ? error : ask_owner(login, &user, *id);
         }
         if (!strcmp(taken, "email")) {
             return sa_error(p, SA_E_CONFLICT, NULL, "the e-mail was taken meanwhile");
@@ -177,6 +188,10 @@ static sa_error_t *first_login(login_t *login)
     }
     if (!error && login->is_joined) {
         error = sa_store_event(login->work, user_id, &login->linked);
+    }
+    if (!error && login->is_joined) {
+        error = sa_mail_queue(login->call, login->work, SA_MAIL_NEW_LINK, user_id,
+                              login->user->email, login->provider->label);
     }
     return error ? error : sa_work_commit(login->work);
 }

@@ -103,6 +103,10 @@ static sa_error_t *attempt(sa_call_t *call, const credentials_t *given,
     if (verdict == SA_PASSWORD_MISMATCH) {
         return bad_credentials(call, user);
     }
+    error = sa_require_verified_email(call, user);
+    if (error) {
+        return error;
+    }
     if (verdict == SA_PASSWORD_MATCH_REHASH && sa_password_make(call, given->password, &new_hash)) {
         new_hash = NULL;        /* there is no time for it now: at the next sign-in */
     }

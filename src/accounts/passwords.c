@@ -97,6 +97,9 @@ static sa_error_t *store_password(sa_call_t *call, sa_work_t *work, const sa_use
     if (!error) {
         error = sa_store_event(work, user->id, event);
     }
+    if (!error) {
+        error = sa_mail_queue(call, work, SA_MAIL_PASSWORD_CHANGED, user->id, user->email, NULL);
+    }
     return error ? error : sa_work_commit(work);
 }
 

@@ -53,6 +53,7 @@ typedef struct {
     sa_new_user_t user;
     sa_event_t events[2];       /* new_user_registered, login_successful */
     sa_session_t *session;      /* NULL = no login */
+    int address_is_taken;       /* which nobody is told but its owner, by mail */
     sa_user_t *stored;
 } registration_t;
 
@@ -75,6 +76,12 @@ static sa_error_t *check(registration_t *registration, const char *email, const 
     return errors;
 }
 
+/* SocialAuthEmailVerification required: known and unknown addresses are answered alike. */
+static int is_discreet(const sa_call_t *call)
+{
+    return call->settings->email_verification == SA_VERIFICATION_REQUIRED;
+}
+
 /* Everything that is in use, at once. */
 static sa_error_t *check_taken(registration_t *registration, sa_work_t *work)
 {
@@ -84,7 +91,8 @@ static sa_error_t *check_taken(registration_t *registration, sa_work_t *work)
 
     sa_error_t *error = sa_store_taken(work, registration->user.email,
                                        registration->user.username, &taken);
-    if (!error && taken.email) {
+    registration->address_is_taken = !error && taken.email && is_discreet(call);
+    if (!error && taken.email && !registration->address_is_taken) {
         sa_error_field(call->pool, &errors, "email", SA_E_INVALID,
                        "user with this email already exists.");
     }
@@ -116,6 +124,12 @@ static sa_error_t *insert(registration_t *registration, sa_work_t *work)
     if (!error && taken) {
         error = sa_error(registration->call->pool, SA_E_CONFLICT, NULL, "the %s was taken meanwhile",
                          taken);
+    }
+    if (!error && registration->call->settings->email_verification != SA_VERIFICATION_OFF) {
+        error = sa_mail_queue(registration->call, work, SA_MAIL_VERIFY, id,
+                              registration->user.email,
+                              sa_mail_binding(registration->call->pool, registration->user.password,
+                                              registration->user.email));
     }
     if (!error) {
         error = sa_store_event(work, id, &registration->events[0]);
@@ -155,14 +169,36 @@ static sa_error_t *store(registration_t *registration)
     return error;
 }
 
+/* Nothing but a mail to the owner of the address. */
+static sa_error_t *tell_owner(registration_t *registration)
+{
+    sa_call_t *call = registration->call;
+    sa_work_t *work;
+    sa_error_t *error = sa_mail_throttle(call, registration->user.email);
+
+    if (error) {
+        return NULL;            /* it was told often enough */
+    }
+    error = sa_open(call, &work);
+    if (!error) {
+        error = sa_mail_queue(call, work, SA_MAIL_EXISTS, NULL, registration->user.email, NULL);
+    }
+    sa_work_close(work);
+    return error;
+}
+
 /* Somebody else may take the e-mail or the name between the look and the insert: then the look says so. */
 static sa_error_t *store_or_say_taken(registration_t *registration)
 {
-    sa_error_t *error = store(registration);
+    sa_error_t *error = registration->address_is_taken ? tell_owner(registration)
+                                                       : store(registration);
 
     for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {
         error = is_free(registration);
-        error = error ? error : store(registration);
+        if (!error) {
+            error = registration->address_is_taken ? tell_owner(registration)
+                                                   : store(registration);
+        }
     }
     return error;
 }
@@ -186,6 +222,7 @@ sa_error_t *sa_accounts_register(sa_call_t *call, const sa_registration_t *given
     if (!error) {
         error = sa_password_make(call, given->password, &registration.user.password);
     }
+    tokens = is_discreet(call) ? NULL : tokens;
     if (!error && tokens) {
         registration.session = sa_session_new(call, "pwd", client);
         error = registration.session ? NULL : sa_no_random(call);

@@ -61,6 +61,11 @@ static const shape_t shapes[] = {
     [SA_E_UNAVAILABLE] = { "unavailable", 503, "detail",
                            "Service temporarily unavailable, try again later." },
     [SA_E_BUSY] = { "busy", 503, "detail", "Service temporarily unavailable, try again later." },
+    [SA_E_LINK_INVALID] = { "link_invalid", 400, "message",
+                            "This link is not valid any more. Please ask for a new one." },
+    [SA_E_EMAIL_NOT_CONFIRMED] = { "email_not_confirmed", 401, "detail",
+                                   "The email address is not verified yet. Follow the link in the "
+                                   "mail that was sent to it." },
     [SA_E_NOT_FOUND] = { "not_found", 404, "detail", "Not found." },
     [SA_E_FORBIDDEN] = { "forbidden", 403, "detail",
                          "You do not have permission to perform this action." },

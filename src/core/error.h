@@ -42,6 +42,8 @@ typedef enum {
     SA_E_THROTTLED,
     SA_E_UNAVAILABLE,           /* the database (or our own resources) failed */
     SA_E_BUSY,
+    SA_E_LINK_INVALID,          /* of a mail: forged, used, expired, overtaken */
+    SA_E_EMAIL_NOT_CONFIRMED,   /* password right, but our own mail was not answered */
     SA_E_NOT_FOUND,
     SA_E_FORBIDDEN,
     SA_E_INVALID_REQUEST,       /* RFC 6749 section 5.2, from here … */

@@ -71,7 +71,8 @@ int sa_account_create(sa_request_t *req)
     if (!error) {
         error = read_registration(req, &given);
     }
-    if (!error && settings->registration_login) {
+    if (!error && settings->registration_login
+        && settings->email_verification != SA_VERIFICATION_REQUIRED) {
         return create_and_login(req, &given);
     }
     if (!error) {

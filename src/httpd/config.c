@@ -45,6 +45,10 @@ void *sa_dir_conf_create(apr_pool_t *p, char *dir)
     conf->hash_concurrency = -1;
     conf->notify = -1;
     conf->shared_bytes = -1;
+    conf->email_verification = -1;
+    conf->security_mails = -1;
+    conf->verify_lifetime = -1;
+    conf->reset_lifetime = -1;
     return conf;
 }
 
@@ -139,6 +143,15 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_POINTER(webhooks);
     MERGE_INT(notify);
     MERGE_INT(shared_bytes);
+    MERGE_POINTER(mailer);
+    MERGE_POINTER(mail_from);
+    MERGE_POINTER(mail_links);
+    MERGE_POINTER(mail_templates);
+    MERGE_INT(email_verification);
+    MERGE_INT(security_mails);
+    MERGE_INT(verify_lifetime);
+    MERGE_INT(reset_lifetime);
+    MERGE_POINTER(mail_throttle);
     return conf;
 }
 

@@ -12,6 +12,8 @@
 #include <http_config.h>
 
 #include "accounts/accounts.h"
+#include "core/mail.h"
+#include "providers/smtp.h"
 
 typedef struct {
     const char *url;
@@ -19,6 +21,17 @@ typedef struct {
     const unsigned char *secret_key;
     apr_size_t secret_key_len;
 } sa_webhook_t;
+
+/* In a SocialAuthMailLink: where the token goes. */
+#define SA_MAIL_TOKEN_PLACE "{token}"
+
+typedef struct {
+    const sa_mailer_t *mailer;  /* NULL = no mails; the rest is set only with it */
+    sa_mailbox_t from;
+    const char *site;           /* host of base_url */
+    const char *links[SA_MAIL_KINDS];   /* addresses of the front end; NULL for mails without a link */
+    sa_mail_template_t templates[SA_MAIL_KINDS];
+} sa_mount_mail_t;
 
 typedef struct {
     const char *path;           /* "/api/social-auth": no trailing slash; "" for <Location "/"> */
@@ -31,6 +44,7 @@ typedef struct {
     int allow_credentials;
     const char *allow_headers;  /* for Access-Control-Allow-Headers: "authorization, content-type, …" */
     apr_array_header_t *webhooks;       /* sa_webhook_t */
+    sa_mount_mail_t mail;
     sa_http_limits_t limits;    /* SocialAuthTimeout, …: for webhooks; providers have their own copy */
     const char *db_driver, *db_params;  /* of the virtual host's mod_dbd, for socialauthctl and the watchdog */
     const sa_store_t *store;    /* NULL when DBDriver is missing (a configtest error) */

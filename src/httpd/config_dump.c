@@ -103,10 +103,18 @@ static json_t *dump_settings(apr_pool_t *p, const sa_settings_t *settings)
 static json_t *dump_accounts(const sa_settings_t *settings)
 {
     static const char *const lists[] = { "off", "staff", "authenticated", "public" };
+    static const char *const verification[] = { "off", "optional", "required" };
 
-    return json_pack("{s:b, s:b, s:s}", "registration", settings->registration,
+    return json_pack("{s:b, s:b, s:s, s:s, s:b, s:s, s:b, s:i, s:i, s:o}",
+                     "registration", settings->registration,
                      "registration_login", settings->registration_login,
-                     "user_list", lists[settings->user_list]);
+                     "user_list", lists[settings->user_list],
+                     "url", settings->url, "mails", settings->mails,
+                     "email_verification", verification[settings->email_verification],
+                     "security_mails", settings->security_mails,
+                     "verify_lifetime", settings->verify_lifetime,
+                     "reset_lifetime", settings->reset_lifetime,
+                     "mail_throttle", dump_rate(&settings->mail_throttle));
 }
 
 static json_t *dump_providers(const apr_array_header_t *providers)

@@ -87,6 +87,16 @@ typedef struct {
     apr_array_header_t *webhooks;       /* sa_webhook_t */
     int notify;
     int shared_bytes;
+
+    const sa_mailer_t *mailer;  /* without url and argv: switched off */
+    const sa_mailbox_t *mail_from;
+    apr_table_t *mail_links;    /* kind -> URL */
+    const char *mail_templates; /* directory */
+    int email_verification;
+    int security_mails;
+    int verify_lifetime;
+    int reset_lifetime;
+    const sa_rate_t *mail_throttle;
 } sa_dir_conf_t;
 
 /* Per server: the mounts it serves, longest path first. */
@@ -122,13 +132,24 @@ const char *sa_directive_begin(cmd_parms *cmd, sa_dir_conf_t *conf);
 const char *sa_directive_error(cmd_parms *cmd, const char *value, const char *phrase);
 /* 1 in httpd -S and the like, which show the configuration and need no secret. */
 int sa_config_is_only_shown(void);
+/* mod_info prints the arguments of every directive, and nothing else reads those of ours once the
+ * directive is done: from here on the tree shows these. */
+void sa_directive_show_instead(cmd_parms *cmd, const char *args);
 /* ---- directives_secret.c: the directives that hold secrets ---- */
 const char *sa_set_secret(cmd_parms *cmd, void *conf, const char *spec);
 const char *sa_set_provider(cmd_parms *cmd, void *conf, int argc, char *const argv[]);
 const char *sa_set_jwt_key(cmd_parms *cmd, void *conf, const char *first, const char *second);
 const char *sa_set_webhook(cmd_parms *cmd, void *conf, const char *url, const char *secret);
 
+/* ---- directives_mail.c ---- */
+const char *sa_set_smtp(cmd_parms *cmd, void *conf, int argc, char *const argv[]);
+const char *sa_set_mail_from(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_add_mail_link(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_mail_templates(cmd_parms *cmd, void *conf, const char *value);
+
 /* ---- secrets.c ---- */
+/* 1 when spec is the secret itself, neither file: nor exec:. */
+int sa_secret_is_literal(const char *spec);
 /* As sa_secret_resolve, but keeps all lines (PEM) and refuses literals. */
 const char *sa_secret_read_key(apr_pool_t *p, apr_pool_t *ptemp, const char *spec,
                                const char **text, apr_size_t *len);
@@ -176,6 +197,8 @@ void sa_check_warning(sa_check_t *check, const char *defn, const char *fmt, ...)
 void sa_mount_fill(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t *conf);
 /* ---- mount_keys.c: settings.keys, state_key and webhooks ---- */
 void sa_mount_keys(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t *conf);
+/* ---- mount_mail.c: mail and what of settings is about it; needs the store ---- */
+void sa_mount_mail(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t *conf);
 /* ---- mount_database.c: driver, params, user map, store, connections ---- */
 void sa_mount_database(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t *conf,
                        const ap_directive_t *host, const apr_array_header_t *others);

@@ -33,6 +33,11 @@ const char *sa_directive_begin(cmd_parms *cmd, sa_dir_conf_t *conf)
     return NULL;
 }
 
+void sa_directive_show_instead(cmd_parms *cmd, const char *args)
+{
+    ((ap_directive_t *)cmd->directive)->args = args;
+}
+
 static void *member(void *conf, apr_size_t offset)
 {
     return (char *)conf + offset;
@@ -552,6 +557,28 @@ const command_rec sa_directives[] = {
         "URL that is told of events, and its secret: whsec_base64 or file:path"),
     AP_INIT_FLAG("SocialAuthNotify", set_flag, AT(notify), CONTEXT,
         "On to NOTIFY social_auth on PostgreSQL at each event"),
+    AP_INIT_TAKE_ARGV("SocialAuthSMTP", sa_set_smtp, NULL, CONTEXT,
+        "who takes mails: smtp://host, smtps://host, sendmail:/path of a program, or off"),
+    AP_INIT_TAKE1("SocialAuthMailFrom", sa_set_mail_from, NULL, CONTEXT,
+        "sender of mails: \"Name <address>\""),
+    AP_INIT_ITERATE("SocialAuthMailLink", sa_add_mail_link, NULL, CONTEXT,
+        "pages that links in mails lead to: verify=URL reset=URL email-change=URL"),
+    AP_INIT_TAKE1("SocialAuthMailTemplates", sa_set_mail_templates, NULL, CONTEXT,
+        "directory of texts that replace the module's own"),
+    AP_INIT_TAKE1("SocialAuthMailThrottleRate", set_rate, AT(mail_throttle), CONTEXT,
+        "mails to an address: n/second, n/minute, n/hour, n/day, off"),
+    AP_INIT_TAKE1("SocialAuthEmailVerification", set_choice,
+        CHOICE(email_verification, "off optional required", SA_VERIFICATION_OFF,
+               SA_VERIFICATION_OPTIONAL, SA_VERIFICATION_REQUIRED), CONTEXT,
+        "whether addresses are verified by mail: off, optional, required"),
+    AP_INIT_TAKE1("SocialAuthVerificationLifetime", set_number,
+        NUMBER(verify_lifetime, SA_UNIT_SECONDS, 60, 7 * DAY), CONTEXT,
+        "lifetime of links that verify an address"),
+    AP_INIT_TAKE1("SocialAuthPasswordResetLifetime", set_number,
+        NUMBER(reset_lifetime, SA_UNIT_SECONDS, 60, 3600), CONTEXT,
+        "lifetime of links that reset a password or change an address"),
+    AP_INIT_FLAG("SocialAuthSecurityMails", set_flag, AT(security_mails), CONTEXT,
+        "Off to not tell users by mail what changed on their accounts"),
     AP_INIT_TAKE1("SocialAuthSharedMemory", set_global_number,
         NUMBER(shared_bytes, SA_UNIT_BYTES, 1048576, 1073741824), RSRC_CONF,
         "shared memory for throttling, used states and cached keys, in bytes"),

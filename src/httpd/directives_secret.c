@@ -12,29 +12,17 @@
 /* First path segments of endpoints that are yet to come. */
 static const char *const reserved_words[] = {
     "create", "convert-token", "revoke-token", "invalidate-sessions", "invalidate-refresh-tokens",
-    "disconnect-backend", "currentUser", "all", "password", "email", "sessions", "login",
+    "disconnect-backend", "currentUser", "all", "sessions", "login",
     "complete", "authorize", "introspect", "openapi.json"
 };
-
-/* mod_info prints the arguments of every directive, and nothing else reads those of ours once the
- * directive is done: from here on the tree shows these. */
-static void show_instead(cmd_parms *cmd, const char *args)
-{
-    ((ap_directive_t *)cmd->directive)->args = args;
-}
-
-static int is_literal(const char *spec)
-{
-    return *spec && strncmp(spec, "file:", 5) != 0 && strncmp(spec, "exec:", 5) != 0;
-}
 
 const char *sa_set_secret(cmd_parms *cmd, void *data, const char *spec)
 {
     sa_dir_conf_t *conf = data;
     const char *problem = sa_directive_begin(cmd, conf);
 
-    if (is_literal(spec)) {
-        show_instead(cmd, HIDDEN);
+    if (sa_secret_is_literal(spec)) {
+        sa_directive_show_instead(cmd, HIDDEN);
     }
     if (problem || sa_config_is_only_shown()) {
         return problem;
@@ -135,7 +123,7 @@ static const char *shown_option(apr_pool_t *p, const char *option)
         return HIDDEN;
     }
     const char *value = strchr(option, '=') + 1;
-    if (strncmp(option, "client-secret=", value - option) == 0 && is_literal(value)) {
+    if (strncmp(option, "client-secret=", value - option) == 0 && sa_secret_is_literal(value)) {
         return "client-secret=" HIDDEN;
     }
     return strpbrk(option, " \t") ? apr_pstrcat(p, "\"", option, "\"", NULL) : option;
@@ -148,7 +136,7 @@ static void hide_client_secret(cmd_parms *cmd, int argc, char *const argv[])
     for (int i = 0; i < argc; i++) {
         APR_ARRAY_PUSH(shown, const char *) = i ? shown_option(cmd->temp_pool, argv[i]) : argv[i];
     }
-    show_instead(cmd, apr_array_pstrcat(cmd->pool, shown, ' '));
+    sa_directive_show_instead(cmd, apr_array_pstrcat(cmd->pool, shown, ' '));
 }
 
 const char *sa_set_provider(cmd_parms *cmd, void *data, int argc, char *const argv[])
@@ -239,8 +227,8 @@ const char *sa_set_webhook(cmd_parms *cmd, void *data, const char *url, const ch
     sa_webhook_t hook;
     const char *problem = sa_directive_begin(cmd, conf);
 
-    if (is_literal(secret)) {
-        show_instead(cmd, sa_endpoint_problem(url, 0) ? HIDDEN
+    if (sa_secret_is_literal(secret)) {
+        sa_directive_show_instead(cmd, sa_endpoint_problem(url, 0) ? HIDDEN
                           : apr_pstrcat(cmd->pool, url, " " HIDDEN, NULL));
     }
     if (problem || sa_config_is_only_shown()) {

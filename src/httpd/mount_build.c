@@ -32,6 +32,7 @@ static void fill_identity(sa_check_t *check, sa_mount_t *mount, const sa_dir_con
                          SA_SHOWN(mount->path));
     }
     settings->mount = mount->path;
+    settings->url = apr_pstrcat(check->p, mount->base_url, mount->path, NULL);
     settings->issuer = conf->issuer ? conf->issuer
                                     : apr_pstrcat(check->p, mount->base_url, mount->path, NULL);
     settings->audience = conf->audience ? conf->audience : settings->issuer;

@@ -145,6 +145,7 @@ static void build_mount(sa_check_t *check, sa_server_conf_t *server_conf,
     sa_mount_fill(check, mount, conf);
     sa_mount_keys(check, mount, conf);
     sa_mount_database(check, mount, conf, host, main_conf->all);
+    sa_mount_mail(check, mount, conf);
     insert_mount(server_conf->mounts, mount);
     APR_ARRAY_PUSH(main_conf->all, const sa_mount_t *) = mount;
 }

@@ -8,6 +8,7 @@
 #include "httpd/account.h"
 #include "httpd/oauth2.h"
 #include "httpd/password.h"
+#include "httpd/email.h"
 #include "httpd/rest.h"
 
 const sa_route_t sa_routes[] = {
@@ -41,6 +42,14 @@ const sa_route_t sa_routes[] = {
     { "introspect", M_POST, SA_ROUTE_BODY | SA_ROUTE_OAUTH, sa_oauth2_introspect },
     { "password/change", M_POST, SA_ROUTE_BEARER | SA_ROUTE_BODY | SA_ROUTE_PASSWORD,
       sa_rest_password_change },
+    { "email/verify", M_POST, SA_ROUTE_BODY, sa_email_verify },
+    { "email/verify/resend", M_POST, SA_ROUTE_BEARER | SA_ROUTE_PASSWORD,
+      sa_email_verify_resend },
+    { "email/change", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_PASSWORD,
+      sa_email_change },
+    { "password/reset", M_POST, SA_ROUTE_BODY | SA_ROUTE_PASSWORD, sa_email_password_reset },
+    { "password/reset/confirm", M_POST, SA_ROUTE_BODY | SA_ROUTE_PASSWORD,
+      sa_email_password_reset_confirm },
     { ".well-known/jwks.json", M_GET, 0, sa_rest_jwks },
     { ".well-known/oauth-authorization-server", M_GET, 0, sa_oauth2_metadata },
     { NULL, 0, 0, NULL }

@@ -11,7 +11,7 @@ typedef enum {
     SA_ROUTE_BEARER = 4,        /* needs an access token */
     SA_ROUTE_BEARER_OPTIONAL = 8,       /* takes one into account: a bad one is refused */
     SA_ROUTE_SOCIAL = 16,       /* counts as a social request for the throttle */
-    SA_ROUTE_PASSWORD = 32,     /* counts as a password login */
+    SA_ROUTE_PASSWORD = 32,     /* counts as a password login: those, and what writes mails */
     SA_ROUTE_ID = 64,           /* the path is <path>/{id}: req->id */
     SA_ROUTE_OAUTH = 128        /* refuses in the words of RFC 6749 section 5.2 */
 } sa_route_flags_t;

@@ -187,6 +187,11 @@ static const char *resolve(apr_pool_t *p, apr_pool_t *ptemp, const char *spec, s
     return problem;
 }
 
+int sa_secret_is_literal(const char *spec)
+{
+    return *spec && strncmp(spec, "file:", 5) != 0 && strncmp(spec, "exec:", 5) != 0;
+}
+
 static int is_reference(const char *spec)
 {
     return strncmp(spec, "file:", 5) == 0 || strncmp(spec, "exec:", 5) == 0;

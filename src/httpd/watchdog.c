@@ -147,6 +147,7 @@ static void work(apr_pool_t *p, server_rec *s)
             continue;
         }
         sa_webhooks_deliver(p, s, mount, mounts);
+        sa_mails_send(p, s, mount, mounts);
         if (purge_is_due && !sa_watchdog_is_stopping()) {
             more |= purge(p, s, mount);
         }
@@ -174,15 +175,17 @@ static apr_status_t tick(int state, void *data, apr_pool_t *p)
 static void say_without_watchdog(server_rec *s)
 {
     const apr_array_header_t *mounts = sa_mounts(s);
-    int webhooks = 0;
+    int webhooks = 0, mails = 0;
 
     for (int i = 0; i < mounts->nelts; i++) {
-        webhooks += APR_ARRAY_IDX(mounts, i, const sa_mount_t *)->webhooks->nelts;
+        const sa_mount_t *mount = APR_ARRAY_IDX(mounts, i, const sa_mount_t *);
+        webhooks += mount->webhooks->nelts;
+        mails += mount->settings.mails;
     }
-    ap_log_error(APLOG_MARK, webhooks ? APLOG_WARNING : APLOG_NOTICE, 0, s,
-                 "SA0300: mod_watchdog is not loaded: %severy access token is looked up in the "
+    ap_log_error(APLOG_MARK, webhooks || mails ? APLOG_WARNING : APLOG_NOTICE, 0, s,
+                 "SA0300: mod_watchdog is not loaded: %s%severy access token is looked up in the "
                  "database; run \"socialauthctl purge\" from cron",
-                 webhooks ? "no webhook is delivered; " : "");
+                 webhooks ? "no webhook is delivered; " : "", mails ? "no mail is sent; " : "");
 }
 
 int sa_watchdog_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)

@@ -1,7 +1,7 @@
 /* The background worker: one thread in one child of the whole server (mod_watchdog's
- * singleton) delivers webhooks from the outbox, deletes expired rows and renews providers' keys. As
- * long as it is this child's, threads beside it hear which sessions end: none of that may wait for a
- * receiver that hangs. */
+ * singleton) delivers webhooks and mails from their outboxes, deletes expired rows and renews
+ * providers' keys. As long as it is this child's, threads beside it hear which sessions end: none
+ * of that may wait for a receiver that hangs. */
 #ifndef SA_HTTPD_WATCHDOG_H
 #define SA_HTTPD_WATCHDOG_H
 
@@ -28,6 +28,10 @@ void sa_watchdog_note_outage(apr_pool_t *p, server_rec *s, const sa_mount_t *mou
 void sa_revocations_start(server_rec *s);
 /* Waits for them, for a few seconds at most. Safe to call more than once. */
 void sa_revocations_stop(void);
+
+/* Sends what is due in the database of `mount`, for a few seconds at most. */
+void sa_mails_send(apr_pool_t *p, server_rec *s, const sa_mount_t *mount,
+                   const apr_array_header_t *mounts);
 
 /* ---- webhooks.c ---- */
 /* Delivers what is due in the database of `mount`, for a few seconds at most. */

@@ -71,7 +71,7 @@ typedef enum {
                                  * address, request id, time, targets, attempts */
     SA_OP_OUTBOX_SETTLE,        /* 1 id, 2 targets, 3 next attempt, 4 dead */
     SA_OP_QUEUE_MAIL,           /* 1 id, 2 kind, 3 user, 4 email, 5 mount, 6 data, 7 created,
-                                 * 8 expires, 9 sent at */
+                                 * 8 expires, 9 used at */
     SA_OP_MAIL,                 /* 1 id, 2 kind, 3 now -> user, email, data */
     SA_OP_USE_MAIL,             /* the same, once */
     SA_OP_MAILS_CLAIM,          /* 1 now, 2 leased until, 3 known mounts, a line each

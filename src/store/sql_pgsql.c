@@ -231,7 +231,7 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "UPDATE sa_outbox SET targets = $2, next_attempt = $3, leased_until = NULL, dead = $4 "
         "WHERE id = $1 AND $2 IS NOT NULL" },
     [SA_OP_QUEUE_MAIL] = { "new mail", SA_STATEMENT_KEYED,
-        "INSERT INTO sa_mails (id, kind, user_id, email, mount, data, created, expires, sent_at, "
+        "INSERT INTO sa_mails (id, kind, user_id, email, mount, data, created, expires, used_at, "
         "next_attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $7)" },
     [SA_OP_MAIL] = { "mail", SA_STATEMENT_READS,
         "SELECT user_id, email, data FROM sa_mails WHERE " MAIL },

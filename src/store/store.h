@@ -310,7 +310,8 @@ typedef struct {
     apr_int64_t created, expires;       /* later it is neither sent nor does its link work */
     int attempts;               /* this one included */
 } sa_mail_t;
-/* is_decoy 1: nobody will send it; it is there so that an unknown address costs what a known one costs. */
+/* is_decoy 1: used already, so that nobody sends it; it is there so that an unknown address costs what a
+ * known one costs. */
 sa_error_t *sa_store_queue_mail(sa_work_t *work, const sa_mail_t *mail, int is_decoy);
 /* The mail of this id and kind while its link works, *mail NULL otherwise; only user_id, email
  * and data are set. */

@@ -284,6 +284,7 @@ def _prepared(bench, line):
     return line.replace(folder, bench.root + "/")
 
 
+SMTP, FROM = ["SocialAuthSMTP smtp://mail.example.org"], ["SocialAuthMailFrom a@site.example"]
 ENTRIES = list(reference_entries())
 
 
@@ -295,9 +296,15 @@ def test_reference_lines_work_and_defaults_are_true(bench, entry):
                             "SocialAuthHashConcurrency")
     companions = {"SocialAuthUserColumn": ["SocialAuthUserTable auth_user"],
                   "SocialAuthUserDeletedField": ["SocialAuthUserTable auth_user"],
+                  "SocialAuthSMTP": FROM, "SocialAuthEmailVerification": SMTP + FROM,
+                  "SocialAuthSecurityMails": SMTP + FROM,
+                  "SocialAuthMailTemplates": ["#"],
                   "SocialAuthProvider": []}.get(name, ["SocialAuthProvider google client-id=a"])
     kwargs = {"base_url": None} if name == "SocialAuthBaseURL" else {}
     kwargs.update({"secret": None} if name == "SocialAuthSecret" else {})
+    if name == "SocialAuthMailTemplates":
+        os.mkdir(bench.path("mail"))
+        line = line.replace("/etc/apache2/social-auth", bench.root)
     lines = [_prepared(bench, line)]
     with_line = bench.mounts(companions + ([] if server_level else lines),
                              server=lines if server_level else [], **kwargs)
@@ -448,3 +455,58 @@ def test_one_webhook_has_one_secret_on_one_database(bench):
     assert result.code != 0 and "another secret" in result.err, result.err
     same = [line.replace("whsec_" + "QUJD" * 12, WHSEC) for line in mounts]
     assert bench.test_raw(database + same).code == 0
+
+
+# ---- mails
+
+def mail_settings(bench, *lines, **kw):
+    return bench.mounts(list(lines), **kw)[0]["settings"]
+
+
+def test_mail_rules(bench):
+    is_check_error(bench.test(SMTP), "SocialAuthMailFrom is missing")
+    for line in ("SocialAuthEmailVerification required", "SocialAuthEmailVerification optional",
+                 "SocialAuthSecurityMails On"):
+        is_check_error(bench.test([line]), line.split()[0], "needs SocialAuthSMTP")
+        is_check_error(bench.test([line, "SocialAuthSMTP off"], server=SMTP), "needs SocialAuthSMTP")
+    off, on = mail_settings(bench), mail_settings(bench, *SMTP, *FROM)
+    assert (off["mails"], off["email_verification"], off["security_mails"]) == (False, "off", False)
+    assert (on["mails"], on["email_verification"], on["security_mails"]) == (True, "optional", True)
+
+
+def test_verification_needs_a_column_for_it(bench):
+    table = SMTP + FROM + ["SocialAuthUserTable auth_user"]
+    for word in ("optional", "required"):
+        is_check_error(bench.test(table + ["SocialAuthEmailVerification " + word]),
+                       "SocialAuthUserColumn email_verified=COLUMN")
+        named = mail_settings(bench, *table, "SocialAuthEmailVerification " + word,
+                              "SocialAuthUserColumn email_verified=confirmed")
+        assert named["email_verification"] == word
+    assert mail_settings(bench, *table)["email_verification"] == "off"
+
+
+@pytest.mark.parametrize("text,line,part", [
+    ("Hello\n\n{link}\n", 1, "Subject: "),
+    ("Subject: Hello\n\nno link\n", 1, "{link} is missing"),
+    ("Subject: Hello\n\n{link}\nfor {person}\n", 4, "{person} is unknown"),
+    ("Subject: Hello\n\n{link}\nby {provider}\n", 4, "{provider} is unknown"),
+    (b"Subject: Hell\xf6\n\n{link}\n", 1, "UTF-8"),
+    ("Subject: Hello\n\n{link}\n" + "x" * 65536, None, "65536"),
+])
+def test_bad_template(bench, text, line, part):
+    os.mkdir(bench.path("mail"))
+    path = bench.file("mail/reset.txt", text)
+    result = bench.test(SMTP + FROM + ["SocialAuthMailTemplates " + bench.path("mail")])
+    assert result.code != 0
+    where = path if line is None else "%s:%d" % (path, line)
+    assert re.search(r"SA0100: %s: .*%s" % (re.escape(where), re.escape(part)), result.err), result.err
+
+
+def test_T230_mail_password(bench):
+    """Neither the dump nor a message repeats it, and what only shows the configuration reads none."""
+    for options in ("user=web password=MARKED-WORD", "user=web MARKED-WORD"):
+        result = bench.test(["SocialAuthSMTP smtps://mail.example.org " + options] + FROM, dump=True)
+        assert "MARKED-WORD" not in result.out + result.err
+    result = bench.test(["SocialAuthSMTP smtps://mail.example.org user=web password=file:/nonexistent"])
+    assert result.code != 0
+    assert bench.run("-S").code == 0

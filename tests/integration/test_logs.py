@@ -513,10 +513,12 @@ ExtendedStatus On
         SetHandler social-auth
         SocialAuthProvider github client-id=other-id "client-secret=other-hosts-client-secret" \\
             token-url={provider}/github/token
+        SocialAuthSMTP smtps://mail.example.org user=web "password=the password of the mail server"
+        SocialAuthMailFrom noreply@site.example
     </Location>
 </VirtualHost>
 """
-HIDDEN = ["the-secret-of-the-other-host-0123456789", "other-hosts-client-secret"]
+HIDDEN = ["the password of the mail server", "the-secret-of-the-other-host-0123456789", "other-hosts-client-secret"]
 
 
 @pytest.fixture
