@@ -343,3 +343,17 @@ def test_password_grant_after_registration(site):
     got = granted(site.browser().request("POST", "token", form=body))
     assert profile(site, {"access": got["access_token"]})["email"] == ADA["email"]
     oauth_refused(site.browser().request("POST", "token", form={**body, "password": "wrong"}), "invalid_grant")
+
+
+def test_T125_only_the_header_names_the_user(site, ada):
+    """A token in the query or in the body is none, whosever it is."""
+    site.make_user("bob@example.org", "bob")
+    bob = site.tokens(site.password_login("bob@example.org"))
+    browser = site.browser()
+    path = "currentUser/?access_token=" + bob["access"]
+    check.not_signed_in(browser.get(path))
+    assert browser.get(path, bearer=ada["access"]).json()["username"] == "ada"
+    changed = browser.request("PATCH", "currentUser/", form={"access_token": bob["access"], "first_name": "A"},
+                              bearer=ada["access"])
+    assert changed.json()["username"] == "ada"
+    check.not_signed_in(browser.request("PATCH", "currentUser/", form={"access_token": bob["access"]}))
