@@ -131,8 +131,23 @@ static sa_error_t *reclaim_user(login_t *login, const char *user_id)
                     : sa_no_random(login->call);
 }
 
-/* The user of an identity that nothing is linked to yet: joined or new. Inside a transaction. */
-static sa_error_t *find_or_make_user(login_t *login, const char **user_id)
+/* An account that was imported with the address as its only name for the identity: whoever the
+ * provider is sure to have given that address to is its owner. */
+static sa_error_t *find_pending(login_t *login, const char **user_id)
+{
+    const sa_identity_t *identity = login->identity;
+    const char *email = sa_verified_email(identity);
+
+    if (!email || !identity->email_vouched) {
+        return NULL;
+    }
+    sa_error_t *error = sa_store_take_pending(login->work, identity->issuer, email, user_id);
+    login->is_joined = !error && *user_id;
+    return error;
+}
+
+/* The user who has the identity's e-mail, or a new one. */
+static sa_error_t *find_by_email_or_make(login_t *login, const char **user_id)
 {
     const char *email;
     sa_email_match_t match = { .count = 0 };
@@ -156,6 +171,14 @@ static sa_error_t *find_or_make_user(login_t *login, const char **user_id)
     login->is_joined = 1;
     *user_id = match.user->id;
     return reclaim ? reclaim_user(login, *user_id) : NULL;
+}
+
+/* The user of an identity that nothing is linked to yet: joined or new. Inside a transaction. */
+static sa_error_t *find_or_make_user(login_t *login, const char **user_id)
+{
+    sa_error_t *error = find_pending(login, user_id);
+
+    return error || *user_id ? error : find_by_email_or_make(login, user_id);
 }
 
 static sa_error_t *first_login(login_t *login)

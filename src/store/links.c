@@ -11,6 +11,17 @@ sa_error_t *sa_store_create_link(sa_work_t *work, const char *user_id, const sa_
     return sa_work_run(work, SA_OP_CREATE_LINK, params, SA_COUNT_OF(params), &rows);
 }
 
+sa_error_t *sa_store_take_pending(sa_work_t *work, const char *issuer, const char *email,
+                                  const char **user_id)
+{
+    const sa_param_t params[] = { sa_text(issuer), sa_text(email) };
+    sa_rows_t *rows = NULL;
+
+    sa_error_t *error = sa_work_run(work, SA_OP_TAKE_PENDING, params, SA_COUNT_OF(params), &rows);
+    *user_id = !error && rows->n ? sa_rows_text(rows, 0, 0) : NULL;
+    return error;
+}
+
 sa_error_t *sa_store_links(sa_work_t *work, const char *user_id, const char *sid, apr_int64_t now,
                            sa_user_t **user, apr_array_header_t **links)
 {

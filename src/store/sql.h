@@ -66,6 +66,15 @@ typedef enum {
                                  * 13 subject, 14 email, 15 linked_at -> verdict */
     SA_OP_UNLINK,               /* event, 8 user, 9 sid, 10 now, 11 issuer, 12 password counts,
                                  * 13 issuers that count, a line each -> verdict */
+    SA_OP_TAKE_PENDING,         /* 1 issuer, 2 email -> user; the row is gone */
+    SA_OP_IMPORT_BEGIN,         /* -> largest key of sa_users */
+    SA_OP_IMPORT_END,           /* keys that the table makes are larger than all there are */
+    SA_OP_IMPORTED_USER,        /* 1 id, 2 username, 3 date joined -> id of who has both the third
+                                 * and one of the others */
+    SA_OP_LINK_HELD,            /* 1 issuer, 2 subject, 3 user -> user of the two, subject of the
+                                 * third's */
+    SA_OP_CREATE_PENDING,       /* 1 issuer, 2 email, 3 user, 4 provider -> 1 when done */
+    SA_OP_PENDING,              /* 1 issuer, 2 email -> user */
     SA_OP_SPEND,                /* 1 id, 2 expires -> 1 when first */
     SA_OP_OUTBOX_CLAIM,         /* 1 now, 2 leased until, 3 max, 4 known targets -> id, type, user, provider,
                                  * address, request id, time, targets, attempts */

@@ -202,6 +202,26 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "WHERE " BEARER " AND {usable} AND " OTHER_WAY "); "
         EVENT("{u.id}", "{users} AS u WHERE changes() = 1 AND {u.id} = ?8") },
 
+    [SA_OP_TAKE_PENDING] = { "pending link", 0,
+        "DELETE FROM sa_pending_links AS p WHERE p.issuer = ?1 AND p.email = ?2 "
+        "AND NOT EXISTS (SELECT 1 FROM sa_links l WHERE l.user_id = p.user_id "
+        "AND l.issuer = p.issuer) RETURNING user_id" },
+    [SA_OP_IMPORT_BEGIN] = { "import", SA_STATEMENT_READS,
+        "SELECT COALESCE(max(id), 0) FROM sa_users" },
+    [SA_OP_IMPORT_END] = { "import", 0, "" },
+    [SA_OP_IMPORTED_USER] = { "imported user", SA_STATEMENT_READS,
+        "SELECT id FROM sa_users WHERE (id = ?1 OR username = ?2) "
+        "AND CAST(strftime('%s', date_joined) AS INTEGER) = ?3 "
+        "ORDER BY (id = ?1) IS TRUE DESC LIMIT 1" },
+    [SA_OP_LINK_HELD] = { "link", SA_STATEMENT_READS | SA_STATEMENT_KEYED,
+        "SELECT (SELECT user_id FROM sa_links WHERE issuer = ?1 AND subject = ?2), "
+        "(SELECT subject FROM sa_links WHERE user_id = ?3 AND issuer = ?1)" },
+    [SA_OP_CREATE_PENDING] = { "pending link", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_pending_links (issuer, email, user_id, provider) "
+        "VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING RETURNING 1" },
+    [SA_OP_PENDING] = { "pending link", SA_STATEMENT_READS,
+        "SELECT user_id FROM sa_pending_links WHERE issuer = ?1 AND email = ?2" },
+
     [SA_OP_SPEND] = { "spent id", 0,
         "INSERT INTO sa_spent (id, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING RETURNING 1" },
 

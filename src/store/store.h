@@ -148,6 +148,12 @@ sa_error_t *sa_store_start_session(sa_work_t *work, const char *user_id,
 sa_error_t *sa_store_reclaim_user(sa_work_t *work, const char *user_id, const char *unusable,
                                   apr_int64_t now);
 
+/* The user that an imported link without a subject was waiting for, and it waits no more; *user_id NULL
+ * when there is none, or the user has an identity of this issuer by now. Of two that ask at once one
+ * gets it. */
+sa_error_t *sa_store_take_pending(sa_work_t *work, const char *issuer, const char *email,
+                                  const char **user_id);
+
 /* ---- passwords ---- */
 /* By canonical e-mail or by exact user name. *user NULL when there is none (or more than one). */
 sa_error_t *sa_store_user_by_login(sa_work_t *work, const char *email, const char *username,

@@ -512,3 +512,89 @@ def test_T133_nobody_gets_anothers_answer(wide_site):
     results = at_once([lambda p=p: again(p) for p in people])
     for person, result in zip(people, results):
         assert result == {owner[str(person["user"]["id"])]}
+
+
+# ---- before step 2: an imported link that names the identity by its address only
+
+def pending(site, email="ada@gmail.com", **columns):
+    """A user whose Google account is known by its address, which is not the user's own -> id"""
+    user = site.make_user("local@example.org", "imported", **columns)
+    site.db.query("INSERT INTO sa_pending_links (issuer, email, user_id, provider) VALUES (?, ?, ?, ?)",
+                  "https://accounts.google.com", email, user, "google")
+    return str(user)
+
+
+@pytest.mark.db
+def test_pending_link_is_bound_at_the_first_login(site):
+    user = pending(site, email_verified=False)
+    tokens = check.signed_in(site.google_login(sub="77", email="Ada@gmail.com"))
+    assert site.user_id(tokens) == user
+    assert site.links() == [("https://accounts.google.com", "77")]
+    assert site.counts()["sa_pending_links"] == 0 and users(site) == 1
+    assert site.user_id(check.signed_in(site.google_login(sub="77", email="other@gmail.com"))) == user
+    # The address belongs to this subject now: another one with it is a stranger.
+    assert site.user_id(check.signed_in(site.google_login(sub="78", email="ada@gmail.com"))) != user
+
+
+@pytest.mark.db
+def test_pending_link_wins_over_the_email_of_another_user(site):
+    user = pending(site)
+    site.make_user("ada@gmail.com", "ada")
+    assert site.user_id(check.signed_in(site.google_login(sub="77", email="ada@gmail.com"))) == user
+
+
+@pytest.mark.db
+def test_pending_link_needs_an_authoritative_address(site):
+    user = pending(site, "ada@example.com")
+    check.signed_in(site.google_login(sub="66", email="eve@gmail.com"))
+    tokens = check.signed_in(site.google_login(sub="77", email="ada@example.com"))   # no hd: not vouched
+    assert site.user_id(tokens) != user
+    answer = site.google_login(sub="78", email="ada@example.com", email_verified=False)
+    assert answer.status == 400, answer
+    tokens = check.signed_in(site.github_login(user=site.provider.github.user(email="ada2@example.com")))
+    assert site.user_id(tokens) != user
+    assert site.counts()["sa_pending_links"] == 1
+    tokens = check.signed_in(site.google_login(sub="79", email="ada@example.com", hd="example.com"))
+    assert site.user_id(tokens) == user
+
+
+@pytest.mark.db
+def test_pending_link_of_another_issuer(site):
+    user = pending(site, "ada@example.com")
+    answer = site.github_login(user=site.provider.github.user(email="ada@example.com"))
+    assert site.user_id(check.signed_in(answer)) != user
+    assert site.counts()["sa_pending_links"] == 1
+
+
+@pytest.mark.db
+def test_pending_link_of_an_inactive_user(site):
+    pending(site, is_active=False)
+    check.refused(site.google_login(sub="77", email="ada@gmail.com"), "account_unavailable")
+    assert site.counts()["sa_pending_links"] == 1 and site.links() == []
+
+
+@pytest.mark.db
+def test_pending_link_of_a_user_who_has_another_identity(site):
+    """One identity of an issuer per user: the later one is a stranger."""
+    user = pending(site)
+    site.db.query("INSERT INTO sa_links (issuer, subject, user_id, provider, linked_at)"
+                  " VALUES ('https://accounts.google.com', '5', ?, 'google', 1)", int(user))
+    tokens = check.signed_in(site.google_login(sub="77", email="ada@gmail.com"))
+    assert site.user_id(tokens) != user
+
+
+@pytest.mark.db
+def test_parallel_logins_bind_a_pending_link_once(site):
+    user = pending(site)
+    answers = at_once([lambda: site.google_login(sub="77", email="ada@gmail.com") for _ in range(8)])
+    assert {site.user_id(check.signed_in(answer)) for answer in answers} == {user}
+    assert site.links() == [("https://accounts.google.com", "77")] and users(site) == 1
+
+
+@pytest.mark.db
+def test_parallel_logins_of_two_identities_with_one_pending_link(site):
+    user = pending(site)
+    answers = at_once([lambda n=n: site.google_login(sub=str(n), email="ada@gmail.com")
+                       for n in range(71, 75)])
+    assert [site.user_id(a.json()) for a in answers if a.status == 200].count(user) == 1
+    assert site.counts()["sa_pending_links"] == 0
