@@ -53,13 +53,18 @@ static const char *scope_problem(const char *scope)
 
 /* RFC 6749 section 3.1.2; http to this machine, and schemes of native applications (RFC 8252 section
  * 7.1: with a dot), are fine. */
-static const char *redirect_uri_problem(const char *uri)
+const char *ctl_redirect_uri_problem(const char *uri)
 {
     const char *colon = strchr(uri, ':');
     int is_native = colon && memchr(uri, '.', colon - uri) && !strchr(uri, '#');
 
     return is_native || !sa_endpoint_problem(uri, 0)
            ? NULL : "--redirect-uris must be absolute https:// addresses without a fragment";
+}
+
+int ctl_client_id_is_good(const char *id)
+{
+    return *id && strlen(id) <= 255 && !id[strspn(id, unreserved)];
 }
 
 static const char *problem(ctl_t *ctl, const sa_application_t *application)
@@ -69,7 +74,7 @@ static const char *problem(ctl_t *ctl, const sa_application_t *application)
     if (!application->name || !*application->name) {
         return "--name is needed";
     }
-    if (id && (!*id || strlen(id) > 255 || id[strspn(id, unreserved)])) {
+    if (id && !ctl_client_id_is_good(id)) {
         return "--client-id must be 1 to 255 of letters, digits and -._~";
     }
     if (ctl->public_client && ctl->secret_stdin) {
@@ -79,7 +84,7 @@ static const char *problem(ctl_t *ctl, const sa_application_t *application)
     if (!why) {
         why = each_word(ctl->pool, application->scopes, scope_problem);
     }
-    return why ? why : each_word(ctl->pool, application->redirect_uris, redirect_uri_problem);
+    return why ? why : each_word(ctl->pool, application->redirect_uris, ctl_redirect_uri_problem);
 }
 
 /* ---- secrets ---- */

@@ -43,6 +43,8 @@ typedef struct {
     const char *user;           /* --user */
     int bits;
     const char *kid, *output;
+    const char *from_driver, *from_params, *from_user_table;    /* where to import from */
+    int from_params_stdin;
     /* what */
     apr_array_header_t *given;  /* names of the options, const char * */
     int argc;                   /* operands: command words and names */
@@ -81,6 +83,9 @@ int ctl_same_database(const json_t *a, const json_t *b);
 
 /* source.c: one connection to that database, and a store over it. NULL, or what is wrong. */
 const char *ctl_connect(ctl_t *ctl);
+/* A connection of its own; a work over it may take timeout_ms. */
+const char *ctl_open_database(apr_pool_t *pool, const char *driver_name, const char *params,
+                              int timeout_ms, sa_db_source_t *source);
 /* A work on it, with its own time limit: not open while somebody types. */
 sa_error_t *ctl_open(ctl_t *ctl, sa_work_t **work);
 
@@ -105,6 +110,10 @@ json_t *ctl_json_time(const ctl_t *ctl, apr_int64_t seconds);
 const char *ctl_password_hash(ctl_t *ctl);
 /* CTL_OK with --yes or when a person at a terminal says so; else CTL_FAILED after saying why. */
 int ctl_confirm(const ctl_t *ctl, const char *question);
+
+/* applications.c: NULL, or what is wrong with one redirect URI; with a client id. */
+const char *ctl_redirect_uri_problem(const char *uri);
+int ctl_client_id_is_good(const char *id);
 
 /* account.c: whom a command means, and one change of it with its event. */
 apr_int64_t ctl_now(void);
@@ -157,6 +166,7 @@ int ctl_keys_rotate(ctl_t *ctl, const char **operands);
 int ctl_keys_list(ctl_t *ctl, const char **operands);
 int ctl_events_list(ctl_t *ctl, const char **operands);
 int ctl_events_retry(ctl_t *ctl, const char **operands);
+int ctl_import_django(ctl_t *ctl, const char **operands);
 int ctl_migrate(ctl_t *ctl, const char **operands);
 int ctl_migrate_status(ctl_t *ctl, const char **operands);
 int ctl_purge(ctl_t *ctl, const char **operands);

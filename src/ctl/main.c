@@ -44,6 +44,9 @@ const ctl_command_t ctl_commands[] = {
     { "keys list", 0, ctl_keys_list, "keys list", CTL_NO_DATABASE },
     { "events list", 0, ctl_events_list, "events list [--dead] [--limit N]", 0 },
     { "events retry", 1, ctl_events_retry, "events retry ID | --all", CTL_OPTIONAL },
+    { "import django", 0, ctl_import_django,
+      "import django --from-driver DRIVER (--from-params TEXT | --from-params-stdin)\n"
+      "               [--from-user-table TABLE] [--dry-run]", 0 },
     { "purge", 0, ctl_purge, "purge", 0 },
     { "doctor", 0, ctl_doctor, "doctor", CTL_NO_DATABASE },
     { NULL, 0, NULL, NULL, 0 }

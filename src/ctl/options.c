@@ -14,7 +14,8 @@ enum {
     OPT_EMAIL, OPT_USERNAME, OPT_FIRST_NAME, OPT_LAST_NAME, OPT_PASSWORD_STDIN, OPT_NO_PASSWORD,
     OPT_STAFF, OPT_SUPERUSER, OPT_NAME, OPT_CLIENT_ID, OPT_PUBLIC, OPT_SECRET_STDIN, OPT_GRANTS,
     OPT_SCOPES, OPT_REDIRECT_URIS, OPT_LIMIT, OPT_AFTER, OPT_YES, OPT_PURGE, OPT_OFF, OPT_FORCE,
-    OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_VERSION
+    OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_FROM_DRIVER,
+    OPT_FROM_PARAMS, OPT_FROM_PARAMS_STDIN, OPT_FROM_USER_TABLE, OPT_VERSION
 };
 
 static const apr_getopt_option_t options[] = {
@@ -26,7 +27,7 @@ static const apr_getopt_option_t options[] = {
     { "params", OPT_PARAMS, 1, "TEXT  instead of -f: DBDParams" },
     { "user-table", OPT_USER_TABLE, 1, "TABLE  with --driver: SocialAuthUserTable" },
     { "json", OPT_JSON, 0, "answers as JSON" },
-    { "dry-run", OPT_DRY_RUN, 0, "migrate: print the SQL, run nothing" },
+    { "dry-run", OPT_DRY_RUN, 0, "migrate: print the SQL, run nothing; import: count, write nothing" },
     { "email", OPT_EMAIL, 1, "ADDRESS" },
     { "username", OPT_USERNAME, 1, "NAME  (default: from the address)" },
     { "first-name", OPT_FIRST_NAME, 1, "NAME" },
@@ -54,6 +55,10 @@ static const apr_getopt_option_t options[] = {
     { "bits", OPT_BITS, 1, "N  size of an RSA key (default 3072)" },
     { "kid", OPT_KID, 1, "KID  the key's name (default: made of the key, or random)" },
     { "output", OPT_OUTPUT, 1, "FILE  a new file for the key (default: standard output)" },
+    { "from-driver", OPT_FROM_DRIVER, 1, "pgsql|sqlite3  of the database that is read" },
+    { "from-params", OPT_FROM_PARAMS, 1, "TEXT  where it is, as in DBDParams; without a password" },
+    { "from-params-stdin", OPT_FROM_PARAMS_STDIN, 0, "the same is the first line of standard input" },
+    { "from-user-table", OPT_FROM_USER_TABLE, 1, "TABLE  its users (default: auth_user)" },
     { "version", OPT_VERSION, 0, "the version" },
     { "help", OPT_HELP, 0, "this text" },
     { NULL, 0, 0, NULL }
@@ -119,6 +124,9 @@ static int take_text(ctl_t *ctl, int option, const char *value)
     case OPT_USER: ctl->user = value; break;
     case OPT_KID: ctl->kid = value; break;
     case OPT_OUTPUT: ctl->output = value; break;
+    case OPT_FROM_DRIVER: ctl->from_driver = value; break;
+    case OPT_FROM_PARAMS: ctl->from_params = value; break;
+    case OPT_FROM_USER_TABLE: ctl->from_user_table = value; break;
     case OPT_LIMIT: return take_number("limit", value, 100000, &ctl->limit);
     case OPT_BITS: return take_number("bits", value, 100000, &ctl->bits);
     }
@@ -148,6 +156,7 @@ static int take(ctl_t *ctl, int option, const char *value)
     case OPT_PURGE: ctl->purge = 1; break;
     case OPT_FORCE: ctl->force = 1; break;
     case OPT_ALL: ctl->all = 1; break;
+    case OPT_FROM_PARAMS_STDIN: ctl->from_params_stdin = 1; break;
     case OPT_DEAD: ctl->only_dead = 1; break;
     case OPT_VERSION:
         puts("socialauthctl " PACKAGE_VERSION);

@@ -42,38 +42,40 @@ static apr_status_t close_database(void *data)
     return apr_dbd_close(opened->driver, opened->handle);
 }
 
-static const char *open_database(ctl_t *ctl)
+const char *ctl_open_database(apr_pool_t *pool, const char *driver_name, const char *params,
+                              int timeout_ms, sa_db_source_t *source)
 {
     apr_pool_t *p;              /* one per connection: what the store keeps hangs on it */
-    apr_pool_create(&p, ctl->pool);
+    apr_pool_create(&p, pool);
     sa_connection_t *connection = apr_pcalloc(p, sizeof(*connection));
     opened_t *opened = apr_palloc(p, sizeof(*opened));
     const apr_dbd_driver_t *driver;
     apr_dbd_t *handle;
     const char *why = NULL;
 
-    if (apr_dbd_get_driver(ctl->pool, ctl->driver, &driver) != APR_SUCCESS) {
-        return apr_psprintf(ctl->pool, "the apr_dbd driver \"%s\" is not installed", ctl->driver);
+    if (apr_dbd_get_driver(pool, driver_name, &driver) != APR_SUCCESS) {
+        return apr_psprintf(pool, "the apr_dbd driver \"%s\" is not installed", driver_name);
     }
-    if (apr_dbd_open_ex(driver, p, ctl->params, &handle, &why) != APR_SUCCESS) {
-        return apr_psprintf(ctl->pool, "the database cannot be opened: %s",
-                            why ? one_line(ctl->pool, why) : "unknown");
+    if (apr_dbd_open_ex(driver, p, params, &handle, &why) != APR_SUCCESS) {
+        return apr_psprintf(pool, "the database cannot be opened: %s",
+                            why ? one_line(pool, why) : "unknown");
     }
     *opened = (opened_t) { driver, handle };
     apr_pool_cleanup_register(p, opened, close_database, apr_pool_cleanup_null);
-    connection->driver = ctl->driver;
+    connection->driver = driver_name;
     connection->native = apr_dbd_native_handle(driver, handle);
     connection->pool = p;
     connection->handle = handle;
-    ctl->source = (sa_db_source_t) {
-        .ctx = connection, .acquire = acquire, .release = release, .timeout_ms = TIMEOUT_MS
+    *source = (sa_db_source_t) {
+        .ctx = connection, .acquire = acquire, .release = release, .timeout_ms = timeout_ms
     };
     return NULL;
 }
 
 const char *ctl_connect(ctl_t *ctl)
 {
-    const char *why = open_database(ctl);
+    const char *why = ctl_open_database(ctl->pool, ctl->driver, ctl->params, TIMEOUT_MS,
+                                        &ctl->source);
 
     if (!why) {
         ctl->store = sa_store_make(ctl->pool, ctl->driver, &ctl->map, &why);

@@ -45,6 +45,28 @@ class Person(AbstractBaseUser):
     EMAIL_FIELD = "mail"
 """
 
+# The packages people sign in with; the last is made here, as its one migration makes it, since
+# Debian has it not.
+PACKAGES_SETTINGS = """
+SITE_ID = 1
+INSTALLED_APPS += ["django.contrib.sites", "allauth", "allauth.account", "allauth.socialaccount",
+                   "social_django", "oauth2_provider", "django_social_auth_rest"]
+SILENCED_SYSTEM_CHECKS = ["models.W042"]
+"""
+
+REST_MODELS = """
+from django.conf import settings
+from django.db import models
+
+
+class SocialAccountLinked(models.Model):
+    provider = models.CharField(max_length=20)
+    provider_user_id = models.CharField(max_length=255, db_index=True)
+    email_linked = models.EmailField(db_index=True)
+    linked_at = models.DateTimeField(auto_now_add=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+"""
+
 # What the module is told of that model.
 CUSTOM_MAPPING = """
 SocialAuthUserTable people_person
@@ -68,7 +90,7 @@ out = None
 
 
 class DjangoSite:
-    def __init__(self, name, database, custom=False):
+    def __init__(self, name, database, custom=False, packages=False):
         self.directory = os.path.join(paths.scratch(), name)
         self.database = database
         os.makedirs(self.directory)
@@ -76,15 +98,21 @@ class DjangoSite:
         with open(os.path.join(self.directory, "site1", "settings.py"), "a") as f:
             f.write(SETTINGS % self._connection())
             f.write(CUSTOM_SETTINGS if custom else "")
+            f.write(PACKAGES_SETTINGS if packages else "")
         if custom:
-            people = os.path.join(self.directory, "people")
-            os.makedirs(os.path.join(people, "migrations"))
-            for path in ("__init__.py", "migrations/__init__.py"):
-                open(os.path.join(people, path), "w").close()
-            with open(os.path.join(people, "models.py"), "w") as f:
-                f.write(CUSTOM_MODELS)
-            self._run(["manage.py", "makemigrations", "-v0", "people"])
+            self._app("people", CUSTOM_MODELS)
+        if packages:
+            self._app("django_social_auth_rest", REST_MODELS)
         self._run(["manage.py", "migrate", "-v0"])
+
+    def _app(self, name, models):
+        directory = os.path.join(self.directory, name)
+        os.makedirs(os.path.join(directory, "migrations"))
+        for path in ("__init__.py", "migrations/__init__.py"):
+            open(os.path.join(directory, path), "w").close()
+        with open(os.path.join(directory, "models.py"), "w") as f:
+            f.write(models)
+        self._run(["manage.py", "makemigrations", "-v0", name])
 
     def _connection(self):
         if self.database.driver == "sqlite3":
