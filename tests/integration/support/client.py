@@ -1,5 +1,5 @@
 """HTTP as a front end speaks it. A Browser keeps cookies the way Chromium does on
-http://localhost (Secure and __Host- cookies are kept and sent there); raw() sends bytes
+http://localhost (Secure and __Host- cookies are kept and sent there, each below its Path); raw() sends bytes
 as they are."""
 import http.client
 import json as jsonlib
@@ -70,7 +70,8 @@ class Browser:
     def __init__(self, port, mount="/api/social-auth", source=None, origin=None, timeout=40):
         self.port, self.mount, self.source, self.origin = port, mount, source, origin
         self.timeout = timeout
-        self.cookies = {}
+        self.cookies = {}                   # name -> value
+        self.paths = {}                     # name -> Path, for those that are not sent everywhere
         self.send_cookies = True
         self._connection = None
 
@@ -83,8 +84,9 @@ class Browser:
         """target as it goes on the wire; keep-alive, retried once when an idle connection was closed."""
         headers = list(headers.items()) if isinstance(headers, dict) else list(headers)
         names = {k.lower() for k, _ in headers}
-        if self.send_cookies and self.cookies and "cookie" not in names:
-            headers.append(("Cookie", "; ".join("%s=%s" % kv for kv in self.cookies.items())))
+        cookies = self.cookies_for(target)
+        if self.send_cookies and cookies and "cookie" not in names:
+            headers.append(("Cookie", "; ".join("%s=%s" % kv for kv in cookies.items())))
         if self.origin and "origin" not in names:
             headers.append(("Origin", self.origin))
         for attempt in (1, 2):
@@ -119,12 +121,22 @@ class Browser:
         self._keep(answer)
         return answer
 
+    def cookies_for(self, target):
+        """RFC 6265 section 5.1.4."""
+        path = target.partition("?")[0]
+
+        def reaches(name):
+            own = self.paths.get(name, "/")
+            return path == own or path.startswith(own if own.endswith("/") else own + "/")
+        return {name: value for name, value in self.cookies.items() if reaches(name)}
+
     def _keep(self, answer):
         for name, (value, attributes) in answer.set_cookies().items():
             if attributes.get("max-age") == "0" or value == "":
                 self.cookies.pop(name, None)
             else:
                 self.cookies[name] = value
+                self.paths[name] = attributes.get("path", "/")
 
     def request(self, method, path, json=None, form=None, body=None, bearer=None, headers=(),
                 content_type=None):
