@@ -26,6 +26,7 @@ void *sa_dir_conf_create(apr_pool_t *p, char *dir)
     conf->leeway = -1;
     conf->accept_simplejwt = -1;
     conf->revocation_check = -1;
+    conf->token_delivery = -1;
     conf->allow_credentials = -1;
     conf->connect_ms = -1;
     conf->total_ms = -1;
@@ -120,6 +121,7 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_INT(revocation_check);
     MERGE_POINTER(allow_origins);
     MERGE_INT(allow_credentials);
+    MERGE_INT(token_delivery);
     MERGE_POINTER(allow_headers);
     MERGE_INT(connect_ms);
     MERGE_INT(total_ms);

@@ -33,6 +33,9 @@ typedef struct {
     sa_mail_template_t templates[SA_MAIL_KINDS];
 } sa_mount_mail_t;
 
+/* How tokens reach a client; bits. */
+typedef enum { SA_DELIVER_JSON = 1, SA_DELIVER_COOKIE = 2 } sa_delivery_t;
+
 typedef struct {
     const char *path;           /* "/api/social-auth": no trailing slash; "" for <Location "/"> */
     sa_settings_t settings;
@@ -42,6 +45,9 @@ typedef struct {
     apr_size_t max_body;        /* bytes */
     apr_array_header_t *allow_origins;  /* const char *, exact */
     int allow_credentials;
+    int token_delivery;         /* of sa_delivery_t */
+    const char *cookie_tag;     /* ends the names of token cookies: "", or "-" + 8 hex digits
+                                 * where the virtual host has several mounts */
     const char *allow_headers;  /* for Access-Control-Allow-Headers: "authorization, content-type, …" */
     apr_array_header_t *webhooks;       /* sa_webhook_t */
     sa_mount_mail_t mail;

@@ -14,9 +14,8 @@ static const char *prefix(const sa_request_t *req)
     return req->mount->secure ? "__Host-sa-state-" : "sa-state-";
 }
 
-/* Walks the Cookie header's name=value pairs; *pos starts at the header. 0 at the end. */
-static int next_cookie(const char **pos, const char **name, size_t *name_len, const char **value,
-                       size_t *value_len)
+int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const char **value,
+                   size_t *value_len)
 {
     const char *start = *pos + strspn(*pos, "; \t");
     size_t len = strcspn(start, ";");
@@ -59,7 +58,7 @@ const char *sa_state_cookie(void *who, const char *hex8)
     const char *name, *value, *found = NULL;
     size_t name_len, value_len;
 
-    while (pos && next_cookie(&pos, &name, &name_len, &value, &value_len)) {
+    while (pos && sa_next_cookie(&pos, &name, &name_len, &value, &value_len)) {
         const char *digits = state_digits(req, name, name_len);
         if (!digits || strncmp(digits, hex8, HEX8)) {
             continue;
@@ -88,11 +87,11 @@ static void drop_oldest(sa_request_t *req)
     size_t name_len, value_len;
     int count = 0, dropped = 0;
 
-    for (pos = header; pos && next_cookie(&pos, &name, &name_len, &value, &value_len);) {
+    for (pos = header; pos && sa_next_cookie(&pos, &name, &name_len, &value, &value_len);) {
         count += state_digits(req, name, name_len) != NULL;
     }
     for (pos = header; count >= MAX_STATE_COOKIES && dropped < MAX_DROPPED
-         && next_cookie(&pos, &name, &name_len, &value, &value_len);) {
+         && sa_next_cookie(&pos, &name, &name_len, &value, &value_len);) {
         const char *digits = state_digits(req, name, name_len);
         if (digits) {
             add(req, digits, "", 0);

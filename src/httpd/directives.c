@@ -507,6 +507,10 @@ const command_rec sa_directives[] = {
                SA_REVOCATION_DATABASE, SA_REVOCATION_OFF), CONTEXT,
         "how access tokens of ended sessions are found: shared, database, off"),
 
+    AP_INIT_TAKE1("SocialAuthTokenDelivery", set_choice,
+        CHOICE(token_delivery, "json cookie both",
+               SA_DELIVER_JSON, SA_DELIVER_COOKIE, SA_DELIVER_JSON | SA_DELIVER_COOKIE), CONTEXT,
+        "how browsers get their tokens: json, cookie, both"),
     AP_INIT_ITERATE("SocialAuthAllowOrigin", add_allow_origin, NULL, CONTEXT,
         "origins whose pages may call the API"),
     AP_INIT_FLAG("SocialAuthAllowCredentials", set_flag, AT(allow_credentials), CONTEXT,

@@ -155,6 +155,8 @@ static void fill_http(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t 
     mount->allow_origins = conf->allow_origins ? conf->allow_origins
                                                : apr_array_make(check->p, 1, sizeof(const char *));
     mount->allow_credentials = VALUE(allow_credentials, 0);
+    mount->token_delivery = VALUE(token_delivery, SA_DELIVER_JSON);
+    mount->cookie_tag = "";
     mount->allow_headers = allow_headers(check->p, conf);
     mount->hash_concurrency = VALUE(hash_concurrency, processors());
     mount->shared_bytes = (apr_size_t)VALUE(shared_bytes, 8388608);

@@ -247,6 +247,19 @@ static void check_dead_sections(sa_check_t *check, const apr_array_header_t *loc
     }
 }
 
+/* Cookies know no paths but prefixes: mounts of one host must not take one another's. */
+static void tag_cookies(sa_check_t *check, const apr_array_header_t *mounts)
+{
+    unsigned char digest[SA_SHA256_LEN];
+
+    for (int i = 0; mounts->nelts > 1 && i < mounts->nelts; i++) {
+        sa_mount_t *mount = SA_AT(mounts, i, sa_mount_t *);
+        sa_sha256(mount->path, strlen(mount->path), digest);
+        mount->cookie_tag = apr_psprintf(check->p, "-%02x%02x%02x%02x", digest[0], digest[1],
+                                         digest[2], digest[3]);
+    }
+}
+
 static void check_server(sa_check_t *check, const apr_array_header_t *locations,
                          server_rec *main_server)
 {
@@ -269,6 +282,7 @@ static void check_server(sa_check_t *check, const apr_array_header_t *locations,
             build_mount(check, conf, main_conf, last, host);
         }
     }
+    tag_cookies(check, conf->mounts);
 }
 
 /* httpd reads its configuration twice when it starts: at first, and in `httpd -t`, what is logged

@@ -20,15 +20,21 @@ static json_t *token_answer(const sa_request_t *req, const sa_tokens_t *tokens)
                      "scope", tokens->scope, "refresh_token", tokens->refresh);
 }
 
-static int answer(sa_request_t *req, int status, json_t *body)
+static int answer(sa_request_t *req, int status, const sa_tokens_t *tokens, json_t *body)
 {
+    sa_json_own(req->r->pool, body);
+    sa_error_t *error = sa_token_cookies_deliver(req, tokens, body, "access_token",
+                                                 "refresh_token");
+    if (error) {
+        return sa_answer_error(req, error);
+    }
     apr_table_setn(req->r->headers_out, "Pragma", "no-cache");
-    return sa_answer_json(req, status, sa_json_own(req->r->pool, body));
+    return sa_answer_json(req, status, body);
 }
 
 int sa_oauth2_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
 {
-    return answer(req, status, token_answer(req, tokens));
+    return answer(req, status, tokens, token_answer(req, tokens));
 }
 
 /* ---- grants ---- */
@@ -88,7 +94,7 @@ static sa_error_t *grant_refresh(sa_request_t *req, sa_tokens_t *tokens)
 {
     sa_error_t *error = NULL;
     const char *scope = optional(req, "scope", &error);
-    const char *token = required(req, "refresh_token", &error);
+    const char *token = sa_refresh_field(req, "refresh_token", &error);
     sa_client_t client;
 
     if (!error) {
@@ -149,6 +155,7 @@ int sa_oauth2_token(sa_request_t *req)
     }
     req->oauth = 1;
     sa_error_t *error = run_grant(req, &tokens);
+    sa_token_cookies_refused(req, error);
     return error ? sa_answer_error(req, error) : sa_oauth2_answer_tokens(req, HTTP_OK, &tokens);
 }
 
@@ -204,7 +211,7 @@ int sa_oauth2_convert_token(sa_request_t *req)
                                   "email", sa_utf8_or_null(tokens.user->email),
                                   "first_name", sa_utf8_or_null(tokens.user->first_name),
                                   "last_name", sa_utf8_or_null(tokens.user->last_name)));
-    return answer(req, HTTP_OK, body);
+    return answer(req, HTTP_OK, &tokens, body);
 }
 
 /* ---- ending ---- */
@@ -246,8 +253,12 @@ int sa_oauth2_revoke(sa_request_t *req)
     const char *access;
     sa_error_t *error = sa_bearer_token(req, &access);
 
+    if (!req->bearer.user_id) {
+        access = NULL;
+    }
     if (!error) {
         error = access ? revoke_as_user(req, access) : revoke_as_client(req);
+        sa_token_cookies_clear(req);
     }
     return error ? sa_answer_error(req, error)
                  : sa_answer_empty(req, access ? HTTP_NO_CONTENT : HTTP_OK);

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "httpd/events.h"
+#include "httpd/routes.h"
 #include "httpd/runtime.h"
 
 APLOG_USE_MODULE(social_auth);
@@ -249,16 +250,30 @@ static size_t scheme_length(const sa_request_t *req, const char *header)
     return 0;
 }
 
-sa_error_t *sa_bearer_token(sa_request_t *req, const char **token)
+/* The header's value when it is of our kind, else NULL. */
+static const char *bearer_header(const sa_request_t *req)
 {
     const char *header = apr_table_get(req->r->headers_in, "Authorization");
-    size_t n = header ? scheme_length(req, header) : 0;
 
+    return header && scheme_length(req, header) ? header : NULL;
+}
+
+static sa_error_t *cookie_token(sa_request_t *req, const char **token)
+{
     *token = NULL;
-    if (!n) {
-        return NULL;
+    return req->r->method_number == M_GET && !(req->route->flags & SA_ROUTE_BEARER)
+           ? NULL : sa_token_cookie(req, SA_COOKIE_ACCESS, SA_E_TOKEN_NOT_VALID, token);
+}
+
+sa_error_t *sa_bearer_token(sa_request_t *req, const char **token)
+{
+    const char *header = bearer_header(req);
+
+    if (!header) {
+        return cookie_token(req, token);
     }
-    header += n;
+    *token = NULL;
+    header += scheme_length(req, header);
     if (*header != ' ' || !header[1] || strpbrk(header + 1, " \t,\"")) {
         return sa_error(req->r->pool, SA_E_TOKEN_NOT_VALID, NULL,
                         "malformed Authorization header");
@@ -282,7 +297,7 @@ sa_error_t *sa_bearer_load(sa_request_t *req, int required)
     if (error) {
         req->bearer.user_id = NULL;
     }
-    return error;
+    return required || bearer_header(req) ? error : NULL;
 }
 
 /* ---- fields ---- */

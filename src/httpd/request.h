@@ -18,6 +18,7 @@ typedef struct sa_request_t {
     int oauth;                  /* refusals are in the words of RFC 6749 section 5.2 */
     json_t *body;               /* an object, for routes that take one */
     sa_bearer_t bearer;         /* user_id NULL = anonymous */
+    int refresh_cookie;         /* the refresh token came in the cookie */
 } sa_request_t;
 
 /* ---- request.c ---- */
@@ -29,9 +30,12 @@ int sa_body_read(sa_request_t *req, sa_error_t **error);
 /* 1 when the client announced a body that nobody has read. */
 int sa_body_unread(const request_rec *r);
 
-/* The access token of the Authorization header: *token NULL when there is none of our kind. */
+/* The access token of the Authorization header, else of the cookie: *token NULL when there is
+ * none of our kind. SA_E_FORBIDDEN as sa_token_cookie. A GET that works without a token does not
+ * look for a cookie: a state is bound to the user only when the front end asks for that. */
 sa_error_t *sa_bearer_token(sa_request_t *req, const char **token);
-/* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required. */
+/* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required. When not, a cookie's
+ * token that is no good counts as none. */
 sa_error_t *sa_bearer_load(sa_request_t *req, int required);
 
 typedef enum { SA_FIELD_OPTIONAL = 0, SA_FIELD_REQUIRED = 1, SA_FIELD_MAY_BE_BLANK = 2 }
@@ -40,10 +44,31 @@ typedef enum { SA_FIELD_OPTIONAL = 0, SA_FIELD_REQUIRED = 1, SA_FIELD_MAY_BE_BLA
 const char *sa_field(sa_request_t *req, const char *name, int flags, sa_error_t **errors);
 
 /* ---- cookies.c ---- */
+/* Walks the Cookie header's name=value pairs; *pos starts at the header. 0 at the end. */
+int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const char **value,
+                   size_t *value_len);
 /* Value of the state cookie with these 8 hex digits, NULL when none. `who` is the sa_request_t. */
 const char *sa_state_cookie(void *who, const char *hex8);
 void sa_state_cookie_set(sa_request_t *req, const sa_new_state_t *state);
 void sa_state_cookie_clear(sa_request_t *req, const char *hex8);
+
+/* ---- token_cookies.c: SocialAuthTokenDelivery ---- */
+typedef enum { SA_COOKIE_ACCESS, SA_COOKIE_REFRESH } sa_token_cookie_t;
+/* The token in the cookie, *token NULL when there is none. Refusals: two cookies of the name
+ * (`bad`), and SA_E_FORBIDDEN for a request that changes something and may be another site's. */
+sa_error_t *sa_token_cookie(sa_request_t *req, sa_token_cookie_t which, sa_error_kind_t bad,
+                            const char **token);
+/* The refresh token of the body's field `name`, else of the cookie. */
+const char *sa_refresh_field(sa_request_t *req, const char *name, sa_error_t **error);
+/* Delivers a user's tokens as the mount is configured to: sets the cookies and takes `access` and
+ * `refresh`, which are names of members, out of the body. Fails when a cookie cannot hold its
+ * token, and where only cookies are delivered, for pages that are given none. */
+sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *tokens, json_t *body,
+                                     const char *access, const char *refresh);
+/* Deletes both, unless the request comes from a page that is given none. */
+void sa_token_cookies_clear(sa_request_t *req);
+/* After a refresh: deletes both when it was the cookie's token that was refused. */
+void sa_token_cookies_refused(sa_request_t *req, const sa_error_t *error);
 
 /* ---- cors.c ---- */
 void sa_cors_headers(sa_request_t *req);

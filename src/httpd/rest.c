@@ -9,12 +9,11 @@
 
 int sa_rest_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
 {
-    return sa_answer_json(req, status,
-                          sa_json_own(req->r->pool,
-                                      tokens->refresh
-                                      ? json_pack("{s:s, s:s}", "access", tokens->access,
-                                                  "refresh", tokens->refresh)
-                                      : json_pack("{s:s}", "access", tokens->access)));
+    json_t *body = sa_json_own(req->r->pool, json_pack("{s:s, s:s*}", "access", tokens->access,
+                                                       "refresh", tokens->refresh));
+    sa_error_t *error = sa_token_cookies_deliver(req, tokens, body, "access", "refresh");
+
+    return error ? sa_answer_error(req, error) : sa_answer_json(req, status, body);
 }
 
 static int answer_empty_object(sa_request_t *req)
@@ -221,11 +220,12 @@ int sa_rest_token_refresh(sa_request_t *req)
 {
     sa_error_t *error = NULL;
     sa_tokens_t tokens;
-    const char *refresh = sa_field(req, "refresh", SA_FIELD_REQUIRED, &error);
+    const char *refresh = sa_refresh_field(req, "refresh", &error);
 
     if (!error) {
         error = sa_accounts_refresh(&req->call, refresh, NULL, NULL, &tokens);
     }
+    sa_token_cookies_refused(req, error);
     return error ? sa_answer_error(req, error) : sa_rest_answer_tokens(req, HTTP_OK, &tokens);
 }
 
@@ -243,11 +243,15 @@ int sa_rest_token_verify(sa_request_t *req)
 int sa_rest_token_blacklist(sa_request_t *req)
 {
     sa_error_t *error = NULL;
-    const char *refresh = sa_field(req, "refresh", SA_FIELD_REQUIRED, &error);
+    const char *refresh = sa_refresh_field(req, "refresh", &error);
 
     if (!error) {
         error = sa_accounts_blacklist(&req->call, refresh);
     }
+    if (!error) {
+        sa_token_cookies_clear(req);
+    }
+    sa_token_cookies_refused(req, error);
     return error ? sa_answer_error(req, error) : answer_empty_object(req);
 }
 

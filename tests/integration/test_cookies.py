@@ -1,0 +1,348 @@
+"""SocialAuthTokenDelivery: tokens in HttpOnly cookies (threat section H)."""
+import pytest
+
+from support import check, jose
+from support.site import STRONG
+
+pytestmark = pytest.mark.db
+ADA = "ada@example.org"
+ACCESS, REFRESH = "__Host-sa-access", "__Secure-sa-refresh"
+APP = "https://app.example.test"
+COOKIE, BOTH = "SocialAuthTokenDelivery cookie", "SocialAuthTokenDelivery both"
+SAME = {"Sec-Fetch-Site": "same-origin", "X-Requested-With": "XMLHttpRequest"}
+MODES = pytest.mark.parametrize("mode", [COOKIE, BOTH], ids=["cookie", "both"])
+
+
+@pytest.fixture
+def shop(make_site):
+    """shop(mode, further lines) -> a site with a user and an application"""
+    def make(mode=COOKIE, *lines, **kw):
+        site = make_site(mount="\n".join([mode, *lines]), **kw)
+        site.ada = site.make_user(ADA, "ada")
+        site.app = site.application("password refresh_token client_credentials convert_token")
+        return site
+    return make
+
+
+def signed_in(site, browser=None, **kw):
+    browser = browser or site.browser()
+    answer = site.password_login(ADA, browser=browser, **kw)
+    assert answer.status == 200, answer
+    return browser
+
+
+def refresh(browser, headers=SAME, **kw):
+    return browser.post("token/refresh/", headers=headers, **kw)
+
+
+def sessions(site):
+    return site.db.value("SELECT count(*) FROM sa_sessions WHERE revoked_at IS NULL")
+
+
+def cleared(answer):
+    for name in (ACCESS, REFRESH):
+        value, attributes = answer.set_cookies()[name]
+        assert value == "" and attributes["max-age"] == "0", answer
+
+
+def forged(answer):
+    check.json_headers(answer)
+    assert answer.status == 403, answer
+    body = answer.json()
+    assert body["detail"].startswith("CSRF Failed: ") and body["error"] == "forbidden", body
+    assert answer.set_cookies() == {}, answer
+
+
+# ---- setting
+
+def logins(site):
+    """Every way to be signed in, in both dialects."""
+    def password(browser):
+        return site.password_login(ADA, browser=browser)
+
+    def grant(browser):
+        return browser.post("token", {"grant_type": "password", "username": ADA,
+                                      "password": STRONG, **site.app})
+
+    def google(browser):
+        return site.google_login(browser)
+
+    def by_refresh(browser):
+        signed_in(site, browser)
+        return refresh(browser)
+
+    def by_refresh_grant(browser):
+        grant(browser)
+        return browser.post("token", {"grant_type": "refresh_token", **site.app}, headers=SAME)
+    return password, grant, google, by_refresh, by_refresh_grant
+
+
+@MODES
+def test_T135_T139_every_login_sets_both_cookies(shop, mode):
+    site = shop(mode)
+    for login in logins(site):
+        browser = site.browser()
+        answer = login(browser)
+        assert answer.status == 200, answer
+        cookies = answer.set_cookies()
+        value, access = cookies[ACCESS]
+        assert access == {"max-age": "3600", "path": "/", "secure": "", "httponly": "",
+                          "samesite": "Lax"}, login
+        assert jose.claims_of(value)["iss"] == site.issuer
+        token, attributes = cookies[REFRESH]
+        assert attributes == {"max-age": "86400", "path": site.settings.path + "/token",
+                              "secure": "", "httponly": "", "samesite": "Lax"}, login
+        body = answer.json()
+        if mode is BOTH:
+            assert value in body.values() and token in body.values()
+        else:
+            assert set(body) - {"token_type", "scope"} == {"expires_in"}, body
+            assert body["expires_in"] == 3600
+        assert set(browser.cookies_for(site.settings.path + "/linked-accounts/")) == {ACCESS}
+        assert set(browser.cookies_for("/")) == {ACCESS}
+        assert REFRESH in browser.cookies_for(site.settings.path + "/token/refresh/")
+
+
+def test_json_is_the_default_and_sees_no_cookie(site):
+    site.make_user(ADA, "ada")
+    browser = site.browser()
+    answer = site.password_login(ADA, browser=browser)
+    tokens = check.signed_in(answer)
+    assert answer.set_cookies() == {}
+    browser.cookies = {ACCESS: tokens["access"], REFRESH: tokens["refresh"]}
+    check.not_signed_in(browser.get("linked-accounts/"))
+    answer = refresh(browser)
+    assert answer.status == 400 and answer.json()["refresh"] == ["This field is required."], answer
+
+
+@MODES
+def test_tokens_of_an_application_itself_are_in_the_body(shop, mode):
+    site = shop(mode)
+    answer = site.browser().post("token", {"grant_type": "client_credentials", **site.app})
+    assert answer.status == 200 and answer.json()["access_token"]
+    assert answer.set_cookies() == {}
+
+
+def test_T143_plain_http_has_no_secure_cookies(shop):
+    site = shop(base_url="http://www.example.test")
+    site.expect_log("SA0101")
+    cookies = site.password_login(ADA).set_cookies()
+    assert set(cookies) == {"sa-access", "sa-refresh"}
+    assert all("secure" not in attributes and "httponly" in attributes
+               for _, attributes in cookies.values())
+
+
+@MODES
+def test_T142_a_token_too_long_for_a_cookie_is_refused(shop, mode):
+    site = shop(mode)
+    site.expect_log("SA0100: unavailable: __Host-sa-access would have [0-9]+ bytes")
+    scopes = " ".join("scope%04d" % i for i in range(400))
+    app = site.application("password", scopes=scopes)
+    answer = site.browser().post("token", {"grant_type": "password", "username": ADA,
+                                           "password": STRONG, **app})
+    assert answer.status == 503 and answer.set_cookies() == {}, answer
+    assert "access_token" not in answer.json()
+
+
+# ---- reading
+
+@MODES
+def test_the_cookies_are_enough(shop, mode):
+    site = shop(mode)
+    browser = signed_in(site)
+    assert browser.get("linked-accounts/").status == 200
+    before = dict(browser.cookies)
+    assert refresh(browser, json={"refresh": ""}).status == 200
+    assert browser.cookies[ACCESS] != before[ACCESS]
+    assert browser.cookies[REFRESH] != before[REFRESH]
+    assert browser.get("linked-accounts/").status == 200
+
+
+def test_T125_the_header_counts_before_the_cookie(shop):
+    site = shop(BOTH)
+    browser = signed_in(site)
+    other = check.signed_in(site.google_login())["access"]
+    linked = browser.get("linked-accounts/", bearer=other).json()["providers"]
+    assert [p["is_linked"] for p in linked if p["label"].lower().startswith("google")] == [True]
+    check.access_refused(browser.get("linked-accounts/", bearer="x.y.z"))
+
+
+def test_T138_two_cookies_of_one_name(shop):
+    site = shop()
+    browser = signed_in(site)
+    access, token = browser.cookies[ACCESS], browser.cookies[REFRESH]
+    twice = {"Cookie": "%s=%s; %s=%s" % (ACCESS, access, ACCESS, access)}
+    check.access_refused(browser.get("linked-accounts/", headers=twice))
+    twice = {"Cookie": "%s=x; %s=%s" % (REFRESH, REFRESH, token), **SAME}
+    answer = refresh(browser, headers=twice)
+    check.refresh_refused(answer)
+    cleared(answer)
+    assert sessions(site) == 1
+
+
+def test_T141_tampered_cookies(shop):
+    site = shop()
+    browser = signed_in(site)
+    good = browser.cookies[ACCESS]
+    for bad in (good[:-2] + ("AA" if good[-2:] != "AA" else "BB"), "", browser.cookies[REFRESH]):
+        browser.cookies[ACCESS] = bad
+        check.access_refused(browser.get("linked-accounts/"))
+    token = browser.cookies[REFRESH]
+    browser.cookies[REFRESH] = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
+    answer = refresh(browser)
+    check.refresh_refused(answer)
+    cleared(answer)
+
+
+def test_T136_a_login_replaces_what_was_there(shop):
+    site = shop()
+    mallory = signed_in(site)
+    preset = dict(mallory.cookies)
+    browser = site.browser()
+    browser.cookies, browser.paths = dict(preset), dict(mallory.paths)
+    assert site.google_login(browser).status == 200
+    assert browser.cookies[ACCESS] != preset[ACCESS] and browser.cookies[REFRESH] != preset[REFRESH]
+    assert jose.claims_of(browser.cookies[ACCESS])["sub"] != str(site.ada)
+
+
+def test_a_stale_cookie_is_not_in_the_way_of_a_login(shop):
+    site = shop()
+    browser = signed_in(site)
+    for value in (browser.cookies[ACCESS], "rotten"):
+        browser.cookies[ACCESS] = value
+        assert site.google_login(browser, sub="77").status == 200
+
+
+def test_T141_two_mounts_of_one_host(shop):
+    """Their cookies have names of their own, and a renamed one is no good."""
+    second = ('<Location "/second">\nSetHandler social-auth\nSocialAuthTokenDelivery cookie\n'
+              "SocialAuthPasswordThrottleRate off\nSocialAuthAccountThrottleRate off\n</Location>")
+    site = shop(more=second)
+    browser, other = site.browser(), site.browser(mount="/second")
+    other.cookies, other.paths = browser.cookies, browser.paths
+    for each in (browser, other):
+        assert site.password_login(ADA, browser=each).status == 200
+    assert len(browser.cookies) == 4
+    ours, theirs = sorted(browser.cookies)[:2]
+    assert ours.startswith(ACCESS + "-") and theirs.startswith(ACCESS + "-")
+    assert browser.get("linked-accounts/").status == other.get("linked-accounts/").status == 200
+    cookies = browser.cookies
+    cookies[ours], cookies[theirs] = cookies[theirs], cookies[ours]
+    for each in (browser, other):
+        check.access_refused(each.get("linked-accounts/"))
+
+
+# ---- ending
+
+def test_sign_out_by_blacklist(shop):
+    site = shop()
+    browser = signed_in(site)
+    before = dict(browser.cookies)
+    answer = browser.post("token/blacklist/", headers=SAME)
+    assert answer.status == 200, answer
+    cleared(answer)
+    assert browser.cookies == {} and sessions(site) == 0
+    browser.cookies = before
+    answer = refresh(browser)
+    assert answer.status == 401 and answer.json()["code"] == "token_not_valid"
+    cleared(answer)
+
+
+def test_sign_out_by_revoke_token(shop):
+    site = shop()
+    browser = signed_in(site)
+    answer = browser.post("revoke-token", headers=SAME)
+    assert answer.status == 204, answer
+    cleared(answer)
+    assert sessions(site) == 0
+
+
+def test_T144_a_sign_out_is_no_get_and_not_another_sites(shop):
+    site = shop()
+    browser = signed_in(site)
+    for path in ("token/blacklist/", "revoke-token"):
+        assert browser.get(path).status == 405
+        answer = browser.post(path, headers={"Sec-Fetch-Site": "cross-site", "Origin": APP})
+        forged(answer)
+    assert sessions(site) == 1 and refresh(browser).status == 200
+
+
+# ---- CSRF
+
+REFUSED = {
+    "no origin": {"X-Requested-With": "x"},
+    "cross-site": {"X-Requested-With": "x", "Sec-Fetch-Site": "cross-site"},
+    "same-site": {"X-Requested-With": "x", "Sec-Fetch-Site": "same-site"},
+    "foreign origin": {"X-Requested-With": "x", "Origin": "https://evil.example.test"},
+    "null": {"X-Requested-With": "x", "Origin": "null"},
+    "null, same-origin": {"X-Requested-With": "x", "Origin": "null", "Sec-Fetch-Site": "same-origin"},
+    "no preflight": {"Sec-Fetch-Site": "same-origin"},
+    "form": {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"},
+    "text": {"Sec-Fetch-Site": "same-origin", "Content-Type": "text/plain"},
+    "json in disguise": {"Sec-Fetch-Site": "same-origin",
+                         "Content-Type": "text/plain; x=application/json"},
+}
+
+
+@MODES
+@pytest.mark.parametrize("headers", REFUSED.values(), ids=list(REFUSED))
+def test_T137_what_another_site_could_send(shop, mode, headers):
+    site = shop(mode)
+    browser = signed_in(site)
+    before = site.counts()
+    for path in ("token/refresh/", "token/blacklist/", "revoke-token", "google/link/",
+                 "google/unlink/"):
+        forged(browser.post(path, headers=headers))
+    assert site.counts() == before and sessions(site) == 1
+    assert refresh(browser).status == 200
+
+
+@pytest.mark.parametrize("headers", [
+    {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "{own}"},
+    {"Origin": APP, "Sec-Fetch-Site": "cross-site"}], ids=["same-origin", "none", "own", "listed"])
+@pytest.mark.parametrize("kind", ["json", "header"])
+def test_T137_our_own_pages(shop, headers, kind):
+    site = shop(COOKIE, "SocialAuthAllowOrigin " + APP, "SocialAuthAllowCredentials On")
+    headers = {k: v.format(own=site.url) for k, v in headers.items()}
+    browser = signed_in(site)
+    more = {"json": {}} if kind == "json" else {}
+    if kind == "header":
+        headers["X-Requested-With"] = "x"
+    answer = refresh(browser, headers=headers, **more)
+    assert answer.status == 200, answer
+    if headers.get("Origin") == APP:
+        assert answer.header("Access-Control-Allow-Origin") == APP
+        assert answer.header("Access-Control-Allow-Credentials") == "true"
+
+
+def test_T137_a_header_needs_no_proof(shop):
+    site = shop(BOTH)
+    browser = site.browser()
+    tokens = check.signed_in(site.password_login(ADA, browser=browser))
+    headers = {"Origin": "https://evil.example.test", "Sec-Fetch-Site": "cross-site"}
+    answer = browser.post("google/unlink/", bearer=tokens["access"], headers=headers)
+    assert answer.status == 400 and answer.word == "not_linked", answer
+
+
+@MODES
+def test_T137_another_sites_form_signs_nobody_in(shop, mode):
+    """Login CSRF: the victim would go on in Mallory's account."""
+    site = shop(mode)
+    browser = site.browser()
+    form = {"email": ADA, "password": STRONG}
+    answer = browser.post("token/", form=form, headers={"Origin": "https://evil.example.test",
+                                                       "Sec-Fetch-Site": "cross-site"})
+    assert answer.set_cookies() == {} and browser.cookies == {}
+    if mode is BOTH:
+        check.signed_in(answer)
+    else:
+        forged(answer)
+
+
+def test_listed_pages_without_credentials_get_json_only(shop):
+    site = shop(BOTH, "SocialAuthAllowOrigin " + APP)
+    browser = site.browser(origin=APP)
+    answer = site.password_login(ADA, browser=browser)
+    tokens = check.signed_in(answer)
+    assert answer.set_cookies() == {}
+    check.signed_in(browser.post("token/refresh/", {"refresh": tokens["refresh"]}))
