@@ -138,6 +138,7 @@ def test_T77_mail_goes_to_the_stored_address_only(mailing, mail):
 @pytest.mark.db
 def test_T78_sixteen_parallel_uses(mailing, mail):
     site = mailing(more="SocialAuthSecurityMails Off")
+    site.expect_log("SA0100: busy")
     site.make_user("ada@example.org")
     token = reset_token(site, mail, "ada@example.org")
     words = ["passphrase number %d of many" % i for i in range(16)]
