@@ -135,7 +135,7 @@ SocialAuthAccountThrottleRate off""")
 def test_T174_guesses_by_the_grant_count_for_the_account(make_site):
     site = make_site(throttle=None, private=True, mount="""
 SocialAuthPasswordThrottleRate off
-SocialAuthAccountThrottleRate 3/minute""")
+SocialAuthAccountThrottleRate 4/minute""")
     site.make_user(ADA, "ada")
     app = site.application()
     got = [password_grant(site, app, password="wrong").status for _ in range(5)]
