@@ -127,17 +127,6 @@ def test_T75_five_hundred_logins_at_once(make_site, cell):
     assert not bad, bad[:3]
     assert len(load.samples) > 20
     check.signed_in(site.password_login("ada@example.org"))
-    report(cell, got, memory, load)
-
-
-def report(cell, got, memory, load):
-    """With SA_VERBOSE: how it went."""
-    if not os.environ.get("SA_VERBOSE"):
-        return
-    print(cell, dict(got), "memory %+d MiB" % ((memory.peak - memory.base) // MIB))
-    for what in ("refresh", "static", "verify", "state", "linked"):
-        times = sorted(s.ended - s.began for s in load.samples if s.what == what)
-        print("%s: %d rounds" % (what, len(times)))
 
 
 @pytest.mark.cell("event", "sqlite3")
