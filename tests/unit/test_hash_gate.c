@@ -147,7 +147,7 @@ static void work_once(sa_hash_gate_t *gate)
 /* Somebody stays inside: of six who come, two may wait, in vain, and four hear at once. */
 static void test_T75_bounded_queue_and_time(void **state)
 {
-    sa_hash_gate_t *gate = fresh_gate(1, 2, 2, 700);
+    sa_hash_gate_t *gate = fresh_gate(1, 2, 2, 3000);
     sa_hash_stay_t stay;
 
     assert_true(sa_hash_gate_enter(gate, 1, &stay));
@@ -158,10 +158,10 @@ static void test_T75_bounded_queue_and_time(void **state)
     while (__atomic_load_n(&board->refused, __ATOMIC_SEQ_CST) < 4) {
         apr_sleep(1000);
     }
-    assert_true(now_ms() - start < 600);
+    assert_true(now_ms() - start < 2500);
     while (waitpid(-1, NULL, 0) > 0) {
     }
-    assert_in_range(now_ms() - start, 690, 5000);
+    assert_in_range(now_ms() - start, 2990, 9000);
     assert_int_equal(board->refused, 6);
     sa_hash_gate_leave(gate, &stay, 0);
     come_and_go(gate, 1, 0);
@@ -277,11 +277,11 @@ static void test_T181_refusals_keep_one_pace(void **state)
 {
     sa_hash_gate_t *gate = fresh_gate(1, 2, 1, 1000);
 
-    assert_true(stay_ms(gate, SA_HASH_REFUSED, 0) < 100);
+    assert_true(stay_ms(gate, SA_HASH_REFUSED, 0) < 150);
     stay_ms(gate, SA_HASH_SLOW, 200);
-    assert_in_range(stay_ms(gate, SA_HASH_REFUSED, 0), 199, 5000);
+    assert_in_range(stay_ms(gate, SA_HASH_REFUSED, 0), 195, 5000);
     assert_in_range(stay_ms(gate, SA_HASH_REFUSED | SA_HASH_SLOW, 20), 195, 5000);
-    assert_true(stay_ms(gate, 0, 0) < 100);
+    assert_true(stay_ms(gate, 0, 0) < 150);
     /* One that was slow by accident is forgotten. */
     for (int i = 0; i < 64; i++) {
         stay_ms(gate, SA_HASH_SLOW, 10);
