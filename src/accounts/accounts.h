@@ -82,6 +82,7 @@ typedef struct sa_call_t {
 typedef struct {
     const char *access, *refresh;       /* refresh NULL when none is handed out */
     const char *scope;          /* of the access token, NULL without a client */
+    int expires_in;             /* of the access token, seconds */
     const sa_user_t *user;      /* NULL for a client of its own */
 } sa_tokens_t;
 

@@ -56,17 +56,20 @@ static const char *sign(sa_call_t *call, const char *typ, const json_t *claims)
     return claims && key ? sa_jwt_sign(call->pool, key, typ, claims) : NULL;
 }
 
+/* Seconds: an access token does not outlive its session. */
+static int access_lifetime(const sa_call_t *call, const sa_session_t *session)
+{
+    apr_int64_t left = session->expires - call->now;
+    return left < call->settings->access_lifetime ? (int)left : call->settings->access_lifetime;
+}
+
 static const char *sign_access(sa_call_t *call, const sa_user_t *user,
                                const sa_session_t *session)
 {
     const char *jti = sa_random_hex(call->pool, 16);
-    apr_int64_t exp = call->now + call->settings->access_lifetime;
-
-    if (exp > session->expires) {
-        exp = session->expires;
-    }
-    return jti ? sign(call, ACCESS_TYP, claims_make(call, user, session, "access", jti, call->now,
-                                                    exp)) : NULL;
+    return jti ? sign(call, ACCESS_TYP,
+                      claims_make(call, user, session, "access", jti, call->now,
+                                  call->now + access_lifetime(call, session))) : NULL;
 }
 
 static const char *sign_refresh(sa_call_t *call, const sa_user_t *user,
@@ -86,7 +89,7 @@ sa_error_t *sa_tokens_issue(sa_call_t *call, const sa_user_t *user, const sa_ses
 {
     *tokens = (sa_tokens_t) {
         .access = sign_access(call, user, session), .refresh = sign_refresh(call, user, session),
-        .scope = session->scope, .user = user,
+        .scope = session->scope, .expires_in = access_lifetime(call, session), .user = user,
     };
     return tokens->access && tokens->refresh ? NULL : not_signed(call);
 }
@@ -105,7 +108,8 @@ sa_error_t *sa_accounts_client_token(sa_call_t *call, const sa_client_t *client,
         "token_type", "access", "exp", (json_int_t) (call->now + settings->access_lifetime),
         "iat", (json_int_t) call->now, "jti", jti, "iss", settings->issuer, "sub", client->id,
         "aud", settings->audience, "client_id", client->id, "scope", client->scope));
-    *tokens = (sa_tokens_t) { .access = sign(call, ACCESS_TYP, claims), .scope = client->scope };
+    *tokens = (sa_tokens_t) { .access = sign(call, ACCESS_TYP, claims), .scope = client->scope,
+                              .expires_in = settings->access_lifetime };
     return tokens->access ? NULL : not_signed(call);
 }
 
@@ -324,7 +328,8 @@ sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, const sa_cli
     sa_session_t narrowed = *session;
     narrowed.scope = scope;
     *tokens = (sa_tokens_t) {
-        .access = sign_access(call, user, &narrowed), .scope = scope, .user = user,
+        .access = sign_access(call, user, &narrowed), .scope = scope,
+        .expires_in = access_lifetime(call, session), .user = user,
         .refresh = settings->rotate ? sign_refresh(call, user, session) : client ? token : NULL,
     };
     return tokens->access && (tokens->refresh || !settings->rotate) ? NULL : not_signed(call);

@@ -13,10 +13,10 @@
 
 /* ---- RFC 6749 section 5.1 ---- */
 
-static json_t *token_answer(const sa_request_t *req, const sa_tokens_t *tokens)
+static json_t *token_answer(const sa_tokens_t *tokens)
 {
     return json_pack("{s:s, s:i, s:s, s:s, s:s*}", "access_token", tokens->access,
-                     "expires_in", req->mount->settings.access_lifetime, "token_type", "Bearer",
+                     "expires_in", tokens->expires_in, "token_type", "Bearer",
                      "scope", tokens->scope, "refresh_token", tokens->refresh);
 }
 
@@ -34,7 +34,7 @@ static int answer(sa_request_t *req, int status, const sa_tokens_t *tokens, json
 
 int sa_oauth2_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
 {
-    return answer(req, status, tokens, token_answer(req, tokens));
+    return answer(req, status, tokens, token_answer(tokens));
 }
 
 /* ---- grants ---- */
@@ -205,7 +205,7 @@ int sa_oauth2_convert_token(sa_request_t *req)
     if (error) {
         return sa_answer_error(req, error);
     }
-    json_t *body = token_answer(req, &tokens);
+    json_t *body = token_answer(&tokens);
     json_object_set_new(body, "user",
                         json_pack("{s:s?, s:s?, s:s?}",
                                   "email", sa_utf8_or_null(tokens.user->email),

@@ -169,14 +169,14 @@ sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *token
     if (error) {
         return error;
     }
-    set(req, SA_COOKIE_ACCESS, tokens->access, settings->access_lifetime);
+    set(req, SA_COOKIE_ACCESS, tokens->access, tokens->expires_in);
     if (tokens->refresh) {
         set(req, SA_COOKIE_REFRESH, tokens->refresh, settings->refresh_lifetime);
     }
     if (!json_too) {
         json_object_del(body, access);
         json_object_del(body, refresh);
-        json_object_set_new(body, "expires_in", json_integer(settings->access_lifetime));
+        json_object_set_new(body, "expires_in", json_integer(tokens->expires_in));
     }
     return NULL;
 }

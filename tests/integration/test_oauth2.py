@@ -284,6 +284,19 @@ def test_refresh_grant_rotates(shop):
     oauth_refused(refresh_grant(shop, third["refresh_token"]), "invalid_grant")
 
 
+def test_expires_in_is_the_tokens_own(make_site):
+    """Near the end of the session an access token is shorter than configured."""
+    site = make_site(mount="SocialAuthAccessTokenLifetime 60\nSocialAuthSessionLifetime 50")
+    site.make_user(ADA, "ada")
+    site.app = site.application()
+    for body in (password_grant(site).json(), password_grant(site).json()):
+        claims = jose.claims_of(body["access_token"])
+        assert body["expires_in"] == claims["exp"] - claims["iat"] <= 50
+        again = refresh_grant(site, body["refresh_token"]).json()
+        claims = jose.claims_of(again["access_token"])
+        assert again["expires_in"] == claims["exp"] - claims["iat"] <= 50
+
+
 def test_T115_parallel_refreshes_get_one_successor(shop):
     first = granted(password_grant(shop))
     answers = at_once([lambda: refresh_grant(shop, first["refresh_token"]) for _ in range(8)])
