@@ -135,8 +135,8 @@ const char *sa_token_refused(sa_call_t *call, const char *token, sa_token_kind_t
                                    : check(call, token, "refresh", REFRESH_TYP, 1, jwt);
 }
 
-/* An access token that SimpleJWT signed with our HS256 key: no sid, typ JWT, iss and aud only
- * when present (SocialAuthAcceptSimpleJWT). */
+/* An access token that SimpleJWT signed with our HS256 key: typ JWT, iss and aud only when present
+ * (SocialAuthAcceptSimpleJWT). It has a sid when SimpleJWT made it of a refresh token of ours. */
 static const char *check_simplejwt(sa_call_t *call, const char *token, sa_jwt_t *jwt)
 {
     const sa_settings_t *settings = call->settings;
@@ -149,7 +149,7 @@ static const char *check_simplejwt(sa_call_t *call, const char *token, sa_jwt_t 
         != SA_JWT_OK) {
         return why;
     }
-    if (sa_key_alg(jwt->key) != SA_ALG_HS256 || json_object_get(jwt->claims, "sid")) {
+    if (sa_key_alg(jwt->key) != SA_ALG_HS256) {
         return "not an access token of SimpleJWT";
     }
     return sa_jwt_check_access(jwt, settings->issuer, settings->audience, "access", "JWT", 0,
@@ -175,18 +175,19 @@ static sa_error_t *read_bearer(sa_call_t *call, const char *token, sa_bearer_t *
 
     if (!why) {
         bearer->user_id = sa_json_string(bearer->jwt.claims, "sub");
-        bearer->sid = sa_json_string(bearer->jwt.claims, "sid");
-        bearer->client_id = sa_json_string(bearer->jwt.claims, "client_id");
-        bearer->scope = sa_json_string(bearer->jwt.claims, "scope");
-        why = bearer->sid ? NULL : "no sid";
+        why = sa_json_string(bearer->jwt.claims, "sid") ? NULL : "no sid";
     }
     else if (!check_simplejwt(call, token, &bearer->jwt)) {
         bearer->user_id = simplejwt_user(call->pool, bearer->jwt.claims);
-        bearer->sid = bearer->client_id = bearer->scope = NULL;
         why = bearer->user_id ? NULL : "no user_id";
     }
-    return why ? sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL, "access token refused: %s", why)
-               : NULL;
+    if (why) {
+        return sa_error(call->pool, SA_E_TOKEN_NOT_VALID, NULL, "access token refused: %s", why);
+    }
+    bearer->sid = sa_json_string(bearer->jwt.claims, "sid");
+    bearer->client_id = sa_json_string(bearer->jwt.claims, "client_id");
+    bearer->scope = sa_json_string(bearer->jwt.claims, "scope");
+    return NULL;
 }
 
 sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer)

@@ -792,6 +792,20 @@ def test_simplejwt_signed_is_accepted_only_when_told(make_site):
             check.access_refused(site.browser().get("linked-accounts/", bearer=other["access"]))
 
 
+def test_simplejwt_made_it_of_a_refresh_token_of_ours(make_site):
+    """As Django's token/refresh/ does: it copies the claims. It ends with the session all the same."""
+    site = make_site(mount="SocialAuthAcceptSimpleJWT On")
+    tokens = site.tokens(site.google_login())
+    claims = jose.claims_of(tokens["refresh"])
+    copied = {name: claims[name] for name in claims if name not in ("token_type", "exp", "jti", "iat")}
+    made = simplejwt(settings={"ALGORITHM": "HS256", "SIGNING_KEY": SECRET, "ISSUER": site.issuer,
+                               "AUDIENCE": site.issuer}, sign=copied)["access"]
+    assert jose.claims_of(made)["sid"] == claims["sid"]
+    assert site.browser().get("linked-accounts/", bearer=made).status == 200
+    assert site.browser().post("token/blacklist/", {"refresh": tokens["refresh"]}).status == 200
+    check.access_refused(site.browser().get("linked-accounts/", bearer=made))
+
+
 RESOURCE_SERVER = """
 Listen 127.0.0.1:%(port)d
 Listen 127.0.0.1:%(tls)d
