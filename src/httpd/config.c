@@ -166,16 +166,33 @@ void *sa_server_conf_create(apr_pool_t *p, server_rec *s)
     return conf;
 }
 
+/* What follows path in uri, from its slash on; NULL when uri is not in path. */
+static const char *below(const char *path, const char *uri)
+{
+    apr_size_t len = strlen(path);
+    return strncmp(uri, path, len) == 0 && (uri[len] == '/' || uri[len] == '\0') ? uri + len : NULL;
+}
+
+static int is_elsewhere(const sa_mount_t *mount, const char *uri)
+{
+    for (int i = 0; i < mount->elsewhere->nelts; i++) {
+        if (below(SA_AT(mount->elsewhere, i, const char *), uri)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
 const sa_mount_t *sa_mount_find(const server_rec *s, const char *uri, const char **rest)
 {
     const sa_server_conf_t *conf = ap_get_module_config(s->module_config, &social_auth_module);
 
     for (int i = 0; i < conf->mounts->nelts; i++) {
         const sa_mount_t *mount = SA_AT(conf->mounts, i, const sa_mount_t *);
-        apr_size_t len = strlen(mount->path);
-        if (strncmp(uri, mount->path, len) == 0 && (uri[len] == '/' || uri[len] == '\0')) {
-            *rest = uri + len + (uri[len] == '/');
-            return mount;
+        const char *path = below(mount->path, uri);
+        if (path) {
+            *rest = path + (*path == '/');
+            return is_elsewhere(mount, uri) ? NULL : mount;
         }
     }
     return NULL;

@@ -59,11 +59,13 @@ typedef struct {
     int db_timeout_ms;
     apr_size_t shared_bytes;
     int hash_concurrency;       /* over all children */
+    apr_array_header_t *elsewhere;      /* const char *: paths in it that another SetHandler has */
     const char *defn;           /* "file:line" of the <Location> */
 } sa_mount_t;
 
 /* The mount that owns uri (already normalised by httpd: r->uri), or NULL; *rest points into uri, at
- * what follows the mount's path and one slash (a trailing slash stays). Longest path wins. */
+ * what follows the mount's path and one slash (a trailing slash stays). Longest path wins; what a
+ * <Location> inside the mount gives to another handler is nobody's. */
 const sa_mount_t *sa_mount_find(const server_rec *s, const char *uri, const char **rest);
 /* All mounts of all servers, const sa_mount_t *. */
 const apr_array_header_t *sa_mounts(const server_rec *main_server);

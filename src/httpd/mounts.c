@@ -142,6 +142,7 @@ static void build_mount(sa_check_t *check, sa_server_conf_t *server_conf,
     mount->path = apr_pstrdup(check->p, location->path);        /* a location is temporary */
     mount->defn = apr_pstrdup(check->p, location->defn);
     mount->server = check->s;
+    mount->elsewhere = apr_array_make(check->p, 0, sizeof(const char *));
     sa_mount_fill(check, mount, conf);
     sa_mount_keys(check, mount, conf);
     sa_mount_database(check, mount, conf, host, main_conf->all);
@@ -184,7 +185,7 @@ static const sa_mount_t *mount_inside(sa_check_t *check, const apr_array_header_
     return NULL;
 }
 
-static const sa_mount_t *mount_around(sa_check_t *check, const apr_array_header_t *mounts,
+static const sa_mount_t *mount_around(const sa_check_t *check, const apr_array_header_t *mounts,
                                       const char *inner)
 {
     for (int i = 0; i < mounts->nelts; i++) {
@@ -260,6 +261,15 @@ static void tag_cookies(sa_check_t *check, const apr_array_header_t *mounts)
     }
 }
 
+static void give_away(const sa_check_t *check, const apr_array_header_t *mounts, const char *path)
+{
+    const sa_mount_t *mount = mount_around(check, mounts, path);
+
+    if (mount) {
+        APR_ARRAY_PUSH(mount->elsewhere, const char *) = apr_pstrdup(check->p, path);
+    }
+}
+
 static void check_server(sa_check_t *check, const apr_array_header_t *locations,
                          server_rec *main_server)
 {
@@ -270,16 +280,22 @@ static void check_server(sa_check_t *check, const apr_array_header_t *locations,
     ap_set_module_config(check->s->module_config, &social_auth_module, conf);
     sa_server_conf_t *main_conf = ap_get_module_config(main_server->module_config,
                                                        &social_auth_module);
-    for (int i = 0; i < locations->nelts; i++) {
-        const sa_location_t *location = &SA_AT(locations, i, sa_location_t);
+    for (int ours = 1; ours >= 0; ours--) {
+        for (int i = 0; i < locations->nelts; i++) {
+            const sa_location_t *location = &SA_AT(locations, i, sa_location_t);
+            const sa_location_t *last = is_visible(location, host)
+                ? deciding(check, locations, host, location->path) : NULL;
 
-        if (!is_visible(location, host) || mount_at(conf->mounts, location->path)) {
-            continue;
-        }
-        const sa_location_t *last = deciding(check, locations, host, location->path);
-        if (last && strcmp(last->handler, "social-auth") == 0
-            && strcmp(last->path, location->path) == 0) {
-            build_mount(check, conf, main_conf, last, host);
+            if (!last || strcmp(last->path, location->path)
+                || ours != (strcmp(last->handler, "social-auth") == 0)) {
+                continue;
+            }
+            if (!ours) {
+                give_away(check, conf->mounts, last->path);
+            }
+            else if (!mount_at(conf->mounts, location->path)) {
+                build_mount(check, conf, main_conf, last, host);
+            }
         }
     }
     tag_cookies(check, conf->mounts);

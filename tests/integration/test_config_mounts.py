@@ -253,6 +253,33 @@ def test_mount_at_the_root(bench):
     assert mounts[0]["settings"]["issuer"] == "https://www.example.org"
 
 
+def test_another_handler_inside_a_mount(make_site):
+    """Some of its paths are somebody else's: of the deepest section that says so."""
+    site = make_site(private=True, more="""
+<Location "/api/social-auth/inner">
+SetHandler server-status
+</Location>
+<Location "/api/social-auth/inner/deep/">
+SetHandler social-auth
+</Location>
+<Location "/api/social-auth/inner/deep/down">
+SetHandler server-status
+</Location>""")
+    browser = site.browser()
+
+    def is_ours(path):
+        answer = browser.get(path)
+        if answer.status == 200:
+            assert b"Apache Server Status" in answer.body, answer
+            return False
+        assert answer.status == 404 and answer.header("Content-Type") == "application/json", answer
+        return True
+    for path, ours in (("inne", 1), ("inner", 0), ("inner/", 0), ("inner/x", 0), ("inner2", 1), ("inner/deep", 1),
+                       ("inner/deep/x", 1), ("inner/deep/down", 0), ("inner/deep/down/x", 0), ("x/inner", 1),
+                       ("inner/../x", 1), ("%69nner", 0)):
+        assert is_ours(path) == bool(ours), path
+
+
 def test_later_sethandler_takes_the_mount_away(bench):
     assert bench.mounts(after=['<Location "/api">', "SetHandler none", "</Location>"]) == []
 
