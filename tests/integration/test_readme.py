@@ -59,7 +59,7 @@ def test_the_readme_names_only_directives_that_exist():
 
 def test_the_readme_names_only_commands_that_socialauthctl_has():
     source = read("src", "ctl", "main.c")
-    for command in re.findall(r"socialauthctl -f \S+ ((?:[a-z]+s )?[a-z-]+)", read("README")):
+    for command in re.findall(r"socialauthctl -f \S+ ((?:[a-z]+s |import )?[a-z-]+)", read("README")):
         assert '"%s"' % command in source, command
 
 

@@ -1,10 +1,11 @@
 """A real Django project (startproject + migrate) on a database of the tests, and code run inside it."""
+import contextlib
 import json
 import os
 import subprocess
 import sys
 
-from . import paths
+from . import paths, ports
 
 SETTINGS = """
 DATABASES = {"default": %r}
@@ -75,6 +76,48 @@ SocialAuthUserColumn last_name= is_active=active is_staff= is_superuser= date_jo
 SocialAuthUserDeletedField removed_at
 """
 
+# A REST API as SimpleJWT's own introduction sets it up, at /api/.
+API_SETTINGS = """
+INSTALLED_APPS += ["rest_framework"]
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "site1.api"
+REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": [
+    "rest_framework_simplejwt.authentication.JWTAuthentication"]}
+SIMPLE_JWT = {"SIGNING_KEY": %r}
+"""
+
+API_URLS = """
+from django.urls import path
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+
+
+@api_view()
+@permission_classes([IsAuthenticated])
+def me(request):
+    return Response({"id": request.user.pk, "email": request.user.email})
+
+
+urlpatterns = [path("api/me/", me), path("api/auth/token/", TokenObtainPairView.as_view()),
+               path("api/auth/token/refresh/", TokenRefreshView.as_view())]
+"""
+
+SERVE = """
+import sys
+from site1.wsgi import application
+from wsgiref.simple_server import WSGIServer, make_server
+from socketserver import ThreadingMixIn
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+make_server("127.0.0.1", int(sys.argv[1]), application, Server).serve_forever()
+"""
+
 PRELUDE = """
 import json, os, sys
 sys.path.insert(0, %r)
@@ -90,7 +133,8 @@ out = None
 
 
 class DjangoSite:
-    def __init__(self, name, database, custom=False, packages=False):
+    def __init__(self, name, database, custom=False, packages=False, api_key=None):
+        """api_key: the API's signing key, for serve()."""
         self.directory = os.path.join(paths.scratch(), name)
         self.database = database
         os.makedirs(self.directory)
@@ -99,6 +143,10 @@ class DjangoSite:
             f.write(SETTINGS % self._connection())
             f.write(CUSTOM_SETTINGS if custom else "")
             f.write(PACKAGES_SETTINGS if packages else "")
+            f.write(API_SETTINGS % api_key if api_key else "")
+        for name, text in (("site1/api.py", API_URLS), ("serve.py", SERVE)) if api_key else ():
+            with open(os.path.join(self.directory, name), "w") as f:
+                f.write(text)
         if custom:
             self._app("people", CUSTOM_MODELS)
         if packages:
@@ -125,6 +173,19 @@ class DjangoSite:
                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    @contextlib.contextmanager
+    def serve(self, port):
+        """The project behind a WSGI server of Python's own."""
+        with open(os.path.join(self.directory, "served"), "ab") as log:
+            server = subprocess.Popen([sys.executable, "serve.py", str(port)], cwd=self.directory,
+                                      stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            ports.wait_for(port)
+            yield
+        finally:
+            server.kill()
+            server.wait()
 
     def run(self, code, **given):
         """Runs code with User, check_password … and `given` -> what it put into `out`"""

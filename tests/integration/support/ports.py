@@ -4,6 +4,7 @@ pytest-xdist's workers has a range of its own."""
 import os
 import random
 import socket
+import time
 
 _given = set()
 _random = random.Random()
@@ -46,3 +47,16 @@ def free_port():
             _given.add(port)
             return port
     raise RuntimeError("no free port found on 127.0.0.1")
+
+
+def wait_for(port, seconds=20):
+    """Until somebody listens there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
