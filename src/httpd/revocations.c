@@ -12,6 +12,7 @@
 APLOG_USE_MODULE(social_auth);
 
 #define POLL_EVERY apr_time_from_msec(300)      /* three times before what is known is stale */
+#define TROUBLES_LOGGED 2
 #define REST_WHEN_FULL 15        /* polls left out before all is read again, to see if it fits */
 #define DB_TIMEOUT 2000         /* milliseconds: an older answer is worth nothing */
 #define STOP_WAIT apr_time_from_msec(10)
@@ -26,7 +27,7 @@ typedef struct {
     apr_pool_t *pool;
     const char *cursor;         /* NULL = nothing has been read yet */
     int rest;                   /* polls to leave out */
-    int in_trouble;             /* it has been logged */
+    int troubles;               /* looks in a row that failed */
 } feed_t;
 
 /* Of this child. Closing the pipe's end wakes all threads. */
@@ -70,16 +71,17 @@ static const char *tell(const feed_t *feed, const apr_array_header_t *ended, apr
            : "no room for more of them: raise SocialAuthSharedMemory";
 }
 
+/* One look that failed is made good before anybody would notice. */
 static void note_trouble(feed_t *feed, const char *trouble)
 {
-    if (trouble && !feed->in_trouble) {
+    if (trouble && ++feed->troubles == TROUBLES_LOGGED) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, feed->s, "SA0320: ended sessions are not known, each "
                      "access token is looked up in the database: %s", trouble);
     }
-    if (!trouble && feed->in_trouble) {
+    if (!trouble && feed->troubles >= TROUBLES_LOGGED) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, feed->s, "SA0321: ended sessions are known again");
     }
-    feed->in_trouble = trouble != NULL;
+    feed->troubles = trouble ? feed->troubles : 0;
 }
 
 /* p holds the next cursor. After any trouble all is read again. */
