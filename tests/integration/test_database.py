@@ -476,7 +476,7 @@ ThreadLimit 256
 MaxRequestWorkers 256
 MinSpareThreads 1
 MaxSpareThreads 256
-""", server="SocialAuthDBConnections 5")
+""", server="SocialAuthDBConnections 5\nSocialAuthHashConcurrency 20")
     for n in range(20):
         site.make_user("u%d@example.org" % n)
     states = [site.browser() for _ in range(50)]

@@ -495,6 +495,7 @@ def test_T54_same_local_part_at_once(wide_site):
 
 def test_T133_nobody_gets_anothers_answer(wide_site):
     site = wide_site
+    site.expect_log("AH00161: server reached MaxRequestWorkers")
     github = site.provider.github
     people = [github.user(id=10000 + i, email="p%d@example.com" % i) for i in range(40)]
     owner = {str(p["user"]["id"]): site.user_id(site.tokens(site.github_login(user=p))) for p in people}

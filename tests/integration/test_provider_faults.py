@@ -179,7 +179,7 @@ def test_T195_connection_that_is_never_taken(make_site):
 def test_T195_T196_hanging_logins_hold_nothing(make_site):
     """Fifty logins wait for GitHub; nobody else notices, and no database connection is held."""
     site = make_site(mpm_settings=WIDE, private=True, dbd="DBDMin 1\nDBDKeep 2\nDBDMax 4\nDBDExptime 60",
-                     mount="SocialAuthTimeout connect=2 total=10")
+                     mount="SocialAuthTimeout connect=2 total=10", server="SocialAuthHashConcurrency 20")
     site.expect_log(LOGGED)
     site.make_user("ada@example.org")
     site.google_login()
