@@ -43,8 +43,7 @@ MaxSpareThreads 64
 @pytest.fixture(scope="session")
 def cluster(databases):
     """A PostgreSQL to be hurt. What it has committed outlives a crash of its own."""
-    made = databases.cluster("hurt", settings={"synchronous_commit": "on",
-                                               "full_page_writes": "on"})
+    made = databases.cluster("hurt", settings={"full_page_writes": "on"})
     yield made
     made.stop("immediate")
 

@@ -45,7 +45,6 @@ class Cluster:
             "port": "5432",
             "max_connections": "200",
             "fsync": "on" if durable else "off",
-            "synchronous_commit": "on" if durable else "off",
             "full_page_writes": "on" if durable else "off",
             "shared_buffers": "32MB",
             "log_min_messages": "warning",
