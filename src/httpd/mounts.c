@@ -26,7 +26,7 @@ void sa_check_problem(sa_check_t *check, const char *defn, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    say_once(check, APLOG_EMERG, "SA0100", defn, apr_pvsprintf(check->ptemp, fmt, args));
+    say_once(check, APLOG_EMERG, "SA0102", defn, apr_pvsprintf(check->ptemp, fmt, args));
     va_end(args);
     check->failed = 1;
 }
@@ -381,7 +381,7 @@ int sa_check_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, serv
     }
     apr_array_header_t *locations = sa_tree_locations(ptemp, problems);
     for (int i = 0; i < problems->nelts; i++) {
-        ap_log_error(APLOG_MARK, check.log_flags | APLOG_EMERG, 0, s, "SA0100: %s",
+        ap_log_error(APLOG_MARK, check.log_flags | APLOG_EMERG, 0, s, "SA0102: %s",
                      SA_AT(problems, i, const char *));
         check.failed = 1;
     }

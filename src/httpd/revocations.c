@@ -75,11 +75,11 @@ static const char *tell(const feed_t *feed, const apr_array_header_t *ended, apr
 static void note_trouble(feed_t *feed, const char *trouble)
 {
     if (trouble && ++feed->troubles == TROUBLES_LOGGED) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, feed->s, "SA0320: ended sessions are not known, each "
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, feed->s, "SA0330: ended sessions are not known, each "
                      "access token is looked up in the database: %s", trouble);
     }
     if (!trouble && feed->troubles >= TROUBLES_LOGGED) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, feed->s, "SA0321: ended sessions are known again");
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, feed->s, "SA0331: ended sessions are known again");
     }
     feed->troubles = trouble ? feed->troubles : 0;
 }
@@ -195,7 +195,7 @@ void sa_revocations_start(server_rec *s)
         rv = memory ? start(pool, s, mount, memory) : APR_SUCCESS;
     }
     if (rv != APR_SUCCESS) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SA0322: no thread for ended sessions: each access "
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, s, "SA0332: no thread for ended sessions: each access "
                      "token is looked up in the database");
     }
 }

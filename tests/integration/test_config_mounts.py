@@ -526,7 +526,7 @@ def test_bad_template(bench, text, line, part):
     result = bench.test(SMTP + FROM + ["SocialAuthMailTemplates " + bench.path("mail")])
     assert result.code != 0
     where = path if line is None else "%s:%d" % (path, line)
-    assert re.search(r"SA0100: %s: .*%s" % (re.escape(where), re.escape(part)), result.err), result.err
+    assert re.search(r"SA0102: %s: .*%s" % (re.escape(where), re.escape(part)), result.err), result.err
 
 
 def test_T230_mail_password(bench):

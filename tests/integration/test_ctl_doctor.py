@@ -242,7 +242,7 @@ def test_what_piles_up(databases, cell):
 
 @pytest.mark.cell("event", "sqlite3")
 def test_sqlite_directory_that_the_server_cannot_write(site):
-    site.expect_log("SA0320")
+    site.expect_log("SA0330")
     directory = os.path.dirname(site.db.path)
     before = os.stat(directory)
     if ROOT:

@@ -27,7 +27,7 @@ DB_ERROR = r"SA0100: unavailable: "
 # mod_dbd's and apr_dbd's own words about a server that is away.
 DBD_ERROR = r"\[dbd:error\]"
 # The watchdog's purge, outbox and ended sessions notice as well.
-WATCHDOG = r"SA03(01|12|20): "
+WATCHDOG = r"SA03(01|12|30): "
 ONE_CONNECTION = "DBDMin 0\nDBDKeep 1\nDBDMax 1\nDBDExptime 300"
 ONE_CHILD = """
 StartServers 1

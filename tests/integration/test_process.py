@@ -152,7 +152,7 @@ def test_T224_graceful_with_a_key_that_cannot_be_read(make_site, tmp_path):
         os.chmod(key, mode)
     write(SECRET + "\n")
     site = make_site(private=True, secret=None, server="SocialAuthSecret file:" + key)
-    site.expect_log("SA0100", "AH00[0-9]+", "Configuration Failed", "SocialAuthSecret", "Syntax error")
+    site.expect_log("SA0102", "AH00[0-9]+", "Configuration Failed", "SocialAuthSecret", "Syntax error")
     claims = site.provider.google.claims()
     tokens = check.signed_in(site.browser().post("google/login/", {"token": id_token(site, claims)}))
     for spoil in (lambda: write(""), lambda: write("short"), lambda: write(SECRET, 0o644),

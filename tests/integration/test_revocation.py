@@ -19,7 +19,7 @@ from support import webhook
 SECOND = 1.02
 PG = pytest.mark.cell("event", "pgsql")
 GENERATIONS = ("AH0048[45]", "AH10159", "AH03490", "AH00288", "AH00289")
-IN_TROUBLE = ("SA0320", "SA0100: unavailable: ", r"\[dbd:error\]", "SA0301")
+IN_TROUBLE = ("SA0330", "SA0100: unavailable: ", r"\[dbd:error\]", "SA0301")
 LONG_PAST = 1500000000
 
 
@@ -236,7 +236,7 @@ def test_T235_not_held_up_by_a_hanging_receiver(make_site, provider):
 def test_T127_cold_start(make_site):
     """A token that was revoked before the server started, or while it was away."""
     site = make_site(private=True)
-    site.expect_log("SA0320")           # SQLite's files may still be root's
+    site.expect_log("SA0330")           # SQLite's files may still be root's
     before, meanwhile, good = (sign_in(site, name + "@example.org") for name in "abc")
     assert site.browser().post("token/blacklist/", {"refresh": before["refresh"]}).status == 200
     site.httpd.kill()
@@ -358,7 +358,7 @@ def test_T157_T209_database_away_and_back(make_site, databases, cluster):
     check.access_refused(ask(site.browser(), ended))
     assert ask(site.browser(), good).status == 200
     wait_until(lambda: is_heard(site, good), "it to hear again")
-    assert "SA0321" in site.httpd.recent_log()
+    assert "SA0331" in site.httpd.recent_log()
 
 
 @PG
@@ -392,7 +392,7 @@ def test_T157_no_feed(make_site):
     end_by_sql(site, ended)
     check.access_refused(ask(site.browser(), ended))
     assert ask(site.browser(), good).status == 200
-    assert site.httpd.recent_log().count("SA0320") == 1
+    assert site.httpd.recent_log().count("SA0330") == 1
 
 
 # ---- full
@@ -401,7 +401,7 @@ def test_T157_no_feed(make_site):
 @pytest.mark.slow
 def test_T157_more_than_fits(make_site):
     site = make_site(private=True, server="SocialAuthSharedMemory 1M")
-    site.expect_log("SA0320")
+    site.expect_log("SA0330")
     good, ended, last = (sign_in(site, name + "@example.org") for name in "abc")
     at = int(time.time()) - 3600 - 600 + 8              # they are forgotten in eight seconds
     many = ["%032x" % n for n in range(6000)]
@@ -411,7 +411,7 @@ def test_T157_more_than_fits(make_site):
                                     + ", ".join("('%s', %d)" % (sid, at) for sid in many[n:n + 500]))
     connection.commit()
     connection.close()
-    wait_until(lambda: "SA0320" in site.httpd.recent_log(), "the complaint")
+    wait_until(lambda: "SA0330" in site.httpd.recent_log(), "the complaint")
     time.sleep(SECOND)
     end_by_sql(site, ended)
     with Everybody(site, 6) as everybody:
@@ -419,7 +419,7 @@ def test_T157_more_than_fits(make_site):
         everybody.all_accept(good)
         if site.db.driver == "pgsql":
             assert not is_heard(site, good)
-    wait_until(lambda: "SA0321" in site.httpd.recent_log(), "room", 30)
+    wait_until(lambda: "SA0331" in site.httpd.recent_log(), "room", 30)
     with Everybody(site, 6) as everybody:
         everybody.all_refuse(ended)
         everybody.all_accept(good)
@@ -460,7 +460,7 @@ def test_check_off(make_site, databases, cluster):
     cluster.stop("immediate")
     time.sleep(SECOND)
     assert ask(site.browser(), tokens).status == 200
-    assert "SA0320" not in site.httpd.recent_log()
+    assert "SA0330" not in site.httpd.recent_log()
     cluster.start()
 
 

@@ -106,9 +106,9 @@ def is_one_sentence_about(result, line, *parts):
 def is_check_error(result, *parts):
     """check_config logs "file:line: sentence" by itself."""
     assert result.code != 0, "accepted"
-    messages = [line for line in result.err.splitlines() if "SA0100: " in line]
+    messages = [line for line in result.err.splitlines() if "SA0102: " in line]
     assert messages, result.err
     hits = [line for line in messages if all(part in line for part in parts)]
     assert hits, "\n".join(messages)
-    assert re.search(r"SA0100: %s:\d+: " % re.escape(result.conf), hits[0]), hits[0]
+    assert re.search(r"SA0102: %s:\d+: " % re.escape(result.conf), hits[0]), hits[0]
     return hits[0]

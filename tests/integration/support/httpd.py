@@ -22,7 +22,7 @@ _HARMLESS = re.compile(r"AH00558|AH01873: Init: Session Cache is not configured|
                        # Debian's httpd on a machine whose libssl waits for an upgrade.
                        r"|AH01882: Init: this version of mod_ssl was compiled against a newer library")
 # Where a test expects that the database fails, who reads ended sessions says so, too.
-_FEED = re.compile(r"SA0320: ended sessions are not known")
+_FEED = re.compile(r"SA0330: ended sessions are not known")
 _DATABASE_FAILS = "SA0100: unavailable: database: linked login: failed"
 
 EVENT = """
