@@ -24,7 +24,7 @@ typedef struct {
     const char *type;           /* "new_user_registered", "login_successful",
                                  * "link_account_successful", "unlink_account_successful",
                                  * "token_reuse_detected", "password_changed", "email_changed",
-                                 * "email_verified", "user_deactivated" */
+                                 * "email_verified", "user_deactivated", "user_deleted" */
     const char *user_id;        /* text form of the user's key; NULL when the user is not known */
     const char *provider;       /* configured name; NULL for a password login */
     const char *address;        /* of the client */

@@ -3,6 +3,8 @@ from both databases into both; and then the people come and sign in."""
 import itertools
 import json
 import os
+import re
+import shlex
 
 import pytest
 
@@ -10,6 +12,7 @@ from support import check, jose
 from support.database import Sqlite, run_ctl
 from support.django_site import DjangoSite
 from test_oauth2 import basic, granted, oauth_refused
+from test_readme import section
 
 pytestmark = pytest.mark.db
 PASSWORD = "Grüße, 密码 & 7"
@@ -312,6 +315,14 @@ def test_what_is_refused(site, tmp_path):
           status=1)
     wrong("cannot be opened", "--from-driver", "pgsql", "--from-params", "host=/nonexistent", status=1)
     assert not any(site.counts().values())
+
+
+def test_the_line_in_the_readme(site, django):
+    line, = re.findall(r"^    socialauthctl -f \S+ (import django .*)$", section("Coming from Django"), re.M)
+    words = shlex.split(line)
+    words[words.index("--from-driver") + 1] = django.database.driver
+    words[words.index("--from-params") + 1] = django.database.params
+    assert "dry run: nothing was written" in site.db.ctl(*words).stdout
 
 
 def test_into_a_mapped_table(databases, cell, django):
