@@ -379,6 +379,21 @@ def test_T157_database_restarts(make_site, databases, cluster):
     check.access_refused(ask(site.browser(), ended))
 
 
+@PG
+@pytest.mark.slow
+def test_one_failed_look_is_not_worth_a_line(make_site):
+    """A look fails after two seconds; the next one, a third of a second later, waits for the lock's end."""
+    site = make_site(private=True)
+    tokens = sign_in(site)
+    wait_until(lambda: is_heard(site, tokens), "the first look")
+    with contextlib.closing(site.db.connect()) as lock:
+        lock.cursor().execute("LOCK TABLE sa_revocations IN ACCESS EXCLUSIVE MODE")
+        time.sleep(2.3)
+        assert not is_heard(site, tokens)       # takes a second
+    wait_until(lambda: is_heard(site, tokens), "the next look")
+    assert "SA033" not in site.httpd.recent_log()
+
+
 @pytest.mark.cell("event", "sqlite3")
 @pytest.mark.slow
 def test_T157_no_feed(make_site):
