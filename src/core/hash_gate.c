@@ -3,22 +3,23 @@
  * survives the death of a process inside it.) Only the head of the queue takes turns, one
  * after the other, so that no two wait for each other's. */
 #include "core/hash_gate.h"
+
+#include "core/clock.h"
 #include "core/shared_layout.h"
 
 #include <errno.h>
 #include <time.h>
 
-#define MS 1000000ll            /* ns */
-#define SLICE (10 * MS)         /* the head waits for one turn so long, then looks at all again */
+#define SLICE apr_time_from_msec(10)    /* the head waits for one turn, then looks at all again */
 #define PACE_COUNTS (24 * 3600 * 1000ull)       /* ms */
 #define PACE_LOSES 64           /* a part of itself, with each that was faster */
-#define PAUSE_MAX (1000 * MS)
+#define PAUSE_MAX apr_time_from_sec(1)
 
 typedef struct {
     pthread_mutex_t head;
     pthread_mutex_t place[SA_HASH_QUEUE_MAX];
     pthread_mutex_t turn[SA_HASH_TURNS_MAX];
-    int64_t pace;               /* ns; 0 = none yet */
+    apr_time_t pace;            /* 0 = none yet */
     uint64_t paced_at;          /* sa_shared_now */
 } room_t;
 
@@ -27,16 +28,6 @@ struct sa_hash_gate_t {
     sa_hash_limits_t limits;
     int inside;
 };
-
-/* --- time --- */
-
-static int64_t steady_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 * MS + now.tv_nsec;
-}
 
 /* --- locks --- */
 
@@ -50,9 +41,9 @@ static int try_lock(pthread_mutex_t *mutex)
     return is_locked(mutex, pthread_mutex_trylock(mutex));
 }
 
-static int lock_until(pthread_mutex_t *mutex, int64_t deadline)
+static int lock_until(pthread_mutex_t *mutex, apr_time_t deadline)
 {
-    const struct timespec until = { deadline / (1000 * MS), deadline % (1000 * MS) };
+    const struct timespec until = { apr_time_sec(deadline), apr_time_usec(deadline) * 1000 };
 
     return is_locked(mutex, pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &until));
 }
@@ -79,12 +70,12 @@ static uint64_t take_free(sa_hash_gate_t *gate, uint64_t held, int wanted)
 }
 
 /* As the head of the queue. 0 when they did not come in time. */
-static uint64_t take_turns(sa_hash_gate_t *gate, int wanted, int64_t deadline)
+static uint64_t take_turns(sa_hash_gate_t *gate, int wanted, apr_time_t deadline)
 {
     uint64_t held = take_free(gate, 0, wanted);
 
     for (int i = 0; __builtin_popcountll(held) < wanted; i = (i + 1) % gate->limits.turns) {
-        int64_t now = steady_now();
+        apr_time_t now = sa_steady_time();
 
         if (now >= deadline) {
             give_back(gate->room, held);
@@ -111,7 +102,7 @@ static pthread_mutex_t *take_place(sa_hash_gate_t *gate)
 
 static uint64_t queue_up(sa_hash_gate_t *gate, int wanted)
 {
-    int64_t deadline = steady_now() + gate->limits.wait_ms * MS;
+    apr_time_t deadline = sa_steady_time() + apr_time_from_msec(gate->limits.wait_ms);
     pthread_mutex_t *place = take_place(gate);
     uint64_t held = 0;
 
@@ -139,7 +130,7 @@ int sa_hash_gate_enter(sa_hash_gate_t *gate, int turns, sa_hash_stay_t *stay)
         __atomic_fetch_sub(&gate->inside, 1, __ATOMIC_RELAXED);
         return 0;
     }
-    stay->began = steady_now();
+    stay->began = sa_steady_time();
     return 1;
 }
 
@@ -147,9 +138,9 @@ int sa_hash_gate_enter(sa_hash_gate_t *gate, int turns, sa_hash_stay_t *stay)
 
 /* What a busy machine stretches counts as it was; one that was stretched very much is forgotten
  * little by little. That two write at once does no harm. */
-static void note_slow(room_t *room, int64_t took)
+static void note_slow(room_t *room, apr_time_t took)
 {
-    int64_t pace = __atomic_load_n(&room->pace, __ATOMIC_RELAXED);
+    apr_time_t pace = __atomic_load_n(&room->pace, __ATOMIC_RELAXED);
 
     pace -= pace / PACE_LOSES;
     pace = took > pace ? took : pace;
@@ -157,14 +148,14 @@ static void note_slow(room_t *room, int64_t took)
     __atomic_store_n(&room->paced_at, sa_shared_now(), __ATOMIC_RELAXED);
 }
 
-static void pause_since(const room_t *room, int64_t began)
+static void pause_since(const room_t *room, apr_time_t began)
 {
-    int64_t pace = __atomic_load_n(&room->pace, __ATOMIC_RELAXED);
-    int64_t left = began + pace - steady_now();
+    apr_time_t pace = __atomic_load_n(&room->pace, __ATOMIC_RELAXED);
+    apr_time_t left = began + pace - sa_steady_time();
 
     if (left > 0
         && sa_shared_now() - __atomic_load_n(&room->paced_at, __ATOMIC_RELAXED) <= PACE_COUNTS) {
-        apr_sleep(left / 1000);
+        apr_sleep(left);
     }
 }
 
@@ -174,7 +165,7 @@ void sa_hash_gate_leave(sa_hash_gate_t *gate, const sa_hash_stay_t *stay, int ou
         return;
     }
     if (outcome & SA_HASH_SLOW) {
-        note_slow(gate->room, steady_now() - stay->began);
+        note_slow(gate->room, sa_steady_time() - stay->began);
     }
     give_back(gate->room, stay->held);
     if (outcome & SA_HASH_REFUSED) {

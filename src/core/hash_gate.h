@@ -27,7 +27,7 @@ sa_hash_gate_t *sa_hash_gate_create(apr_pool_t *p, sa_shared_t *shared,
 
 typedef struct {
     apr_uint64_t held;          /* a bit for each turn */
-    apr_int64_t began;          /* ns */
+    apr_time_t began;           /* of sa_steady_time */
 } sa_hash_stay_t;
 
 /* 1 = inside, with `turns` turns (at most all there are): sa_hash_gate_leave must follow, by the

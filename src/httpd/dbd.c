@@ -11,6 +11,7 @@
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
 
+#include "core/clock.h"
 #include "httpd/runtime.h"
 
 #define DOWN_FOR apr_time_from_msec(500)        /* after a connect that failed */
@@ -50,7 +51,7 @@ void sa_dbd_retrieve(void)
 /* While nobody connects, those that exist have to do. */
 static int must_wait(const gate_t *gate)
 {
-    int limit = apr_time_now() < gate->down_until ? gate->made : gate->max;
+    int limit = sa_steady_time() < gate->down_until ? gate->made : gate->max;
 
     return gate->connecting || gate->in_use >= limit;
 }
@@ -58,7 +59,7 @@ static int must_wait(const gate_t *gate)
 /* How long to wait for the next change, 0 = no longer. */
 static apr_interval_time_t may_wait(gate_t *gate, apr_time_t since, apr_time_t deadline)
 {
-    apr_time_t now = apr_time_now(), until = deadline;
+    apr_time_t now = sa_steady_time(), until = deadline;
 
     if (gate->waiting > gate->max_waiting) {
         until = gate->stuck ? now : since + PATIENCE;
@@ -71,7 +72,7 @@ static apr_interval_time_t may_wait(gate_t *gate, apr_time_t since, apr_time_t d
 /* Waits for its turn, with the mutex held. */
 static const char *enter(gate_t *gate, apr_time_t deadline)
 {
-    apr_time_t since = apr_time_now();
+    apr_time_t since = sa_steady_time();
     apr_interval_time_t left = 1;
 
     gate->waiting++;
@@ -105,7 +106,7 @@ static ap_dbd_t *open_through(gate_t *gate, apr_pool_t *p)
     if (!db) {
         gate->in_use--;
         gate->made = gate->sound;       /* some may be free again by now */
-        gate->down_until = apr_time_now() + DOWN_FOR;
+        gate->down_until = sa_steady_time() + DOWN_FOR;
     }
     else if (gate->made < gate->in_use) {
         gate->made = gate->in_use;

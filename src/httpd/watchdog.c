@@ -7,6 +7,7 @@
 #include <http_log.h>
 #include <mod_watchdog.h>
 
+#include "core/clock.h"
 #include "httpd/runtime.h"
 
 APLOG_USE_MODULE(social_auth);
@@ -53,10 +54,10 @@ sa_error_t *sa_watchdog_open(const sa_mount_t *mount, apr_pool_t *p, sa_work_t *
 
 void sa_watchdog_drain(apr_pool_t *p, int (*one)(void *ctx, apr_pool_t *p), void *ctx)
 {
-    apr_time_t until = apr_time_now() + SESSION;
+    apr_time_t until = sa_steady_time() + SESSION;
     int more = 1;
 
-    while (more && apr_time_now() < until && !sa_watchdog_is_stopping()) {
+    while (more && sa_steady_time() < until && !sa_watchdog_is_stopping()) {
         apr_pool_t *pool;
         apr_pool_create(&pool, p);
         more = one(ctx, pool);

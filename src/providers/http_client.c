@@ -3,6 +3,7 @@
 #endif
 #include "providers/http_client.h"
 
+#include "core/clock.h"
 #include "core/crypto.h"
 #include "core/url.h"
 
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define PLACE_WAIT apr_time_from_msec(500)
@@ -74,9 +74,7 @@ typedef struct {
 
 apr_int64_t sa_http_clock(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (apr_int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return apr_time_as_msec(sa_steady_time());
 }
 
 /* ---- callbacks ---- */
@@ -458,12 +456,12 @@ static int is_full(const sa_http_t *http, const share_t *share)
  * the provider hangs, and its callers are turned away at once. Called with the mutex held. */
 static void wait_for_place(sa_http_t *http, share_t *share)
 {
-    apr_time_t until = apr_time_now() + PLACE_WAIT;
+    apr_time_t until = sa_steady_time() + PLACE_WAIT;
     apr_interval_time_t left = PLACE_WAIT;
 
     while (is_full(http, share) && !share->saturated && left > 0) {
         apr_thread_cond_timedwait(http->released, http->mutex, left);
-        left = until - apr_time_now();
+        left = until - sa_steady_time();
     }
     share->saturated = is_full(http, share);
 }

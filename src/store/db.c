@@ -1,5 +1,7 @@
 #include "store/db.h"
 
+#include "core/clock.h"
+
 #include <apr_allocator.h>
 #include <apr_strings.h>
 #include <string.h>
@@ -23,11 +25,9 @@ int sa_rows_true(const sa_rows_t *rows, int row, int column)
 
 int sa_db_remaining(const sa_db_t *db)
 {
-    apr_interval_time_t left = apr_time_as_msec(db->deadline - apr_time_now());
-    if (left <= 0) {
-        return 0;
-    }
-    return left < db->timeout_ms ? (int)left : db->timeout_ms;
+    apr_interval_time_t left = db->deadline - sa_steady_time();
+
+    return left > 0 ? (int)apr_time_as_msec(left) : 0;
 }
 
 /* A pool below the pooled connection's with an allocator of its own, since the one above may be

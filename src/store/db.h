@@ -68,8 +68,8 @@ typedef struct {
 typedef struct {
     sa_connection_t connection;
     apr_pool_t *pool;           /* the caller's: rows and errors */
-    apr_time_t deadline;
-    int timeout_ms;             /* no single wait is longer, whatever the clock does */
+    apr_time_t deadline;        /* of sa_steady_time */
+    int timeout_ms;             /* the server's own limit for each statement */
     int in_transaction;
     int broken;                 /* out: do not give this connection out again as it is */
     void *state;                /* the backend's own, per pooled connection */

@@ -1,6 +1,8 @@
 /* SQLite on the pooled connection's own handle. */
 #include "store/db.h"
 
+#include "core/clock.h"
+
 #include <apr_strings.h>
 #include <sqlite3.h>
 #include <string.h>
@@ -78,7 +80,7 @@ static sa_error_t *failed(sa_db_t *db, const char *what)
 static int wait_busy(void *data, int count)
 {
     const state_t *state = data;
-    apr_interval_time_t left = state->deadline - apr_time_now();
+    apr_interval_time_t left = state->deadline - sa_steady_time();
     apr_interval_time_t step = 200 * (count < 20 ? count + 1 : 20);
 
     if (left <= 0) {

@@ -1,6 +1,8 @@
 /* Installing and checking the schema. */
 #include "store/work.h"
 
+#include "core/clock.h"
+
 #include <apr_strings.h>
 #include <string.h>
 
@@ -156,7 +158,7 @@ sa_error_t *sa_store_migrate(sa_work_t *work, int dry_run, int *from, int *to, c
         *sql = NULL;
     }
     work->db.timeout_ms = MIGRATION_TIMEOUT_MS;
-    work->db.deadline = apr_time_now() + apr_time_from_msec(MIGRATION_TIMEOUT_MS);
+    work->db.deadline = sa_steady_time() + apr_time_from_msec(MIGRATION_TIMEOUT_MS);
     sa_error_t *error = sa_store_schema_version(work, from);
     if (error) {
         return error;

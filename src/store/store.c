@@ -1,6 +1,8 @@
 /* Stores and works: one mapping's statements, and one borrowed connection. */
 #include "store/work.h"
 
+#include "core/clock.h"
+
 #include <apr_strings.h>
 #include <string.h>
 
@@ -66,7 +68,7 @@ sa_error_t *sa_work_open(sa_work_t **out, const sa_store_t *store, const sa_db_s
     work->source = source;
     work->db.pool = p;
     work->db.timeout_ms = source->timeout_ms;
-    work->db.deadline = apr_time_now() + apr_time_from_msec(source->timeout_ms);
+    work->db.deadline = sa_steady_time() + apr_time_from_msec(source->timeout_ms);
     sa_error_t *error = source->acquire(source->ctx, p, work->db.deadline,
                                         &work->db.connection);
     if (error) {

@@ -24,7 +24,8 @@ typedef struct {
 
 typedef struct {
     void *ctx;
-    /* Waits until `deadline` (apr_time) at most. SA_E_UNAVAILABLE with Retry-After otherwise. */
+    /* Waits until `deadline` (of sa_steady_time) at most. SA_E_UNAVAILABLE with Retry-After
+     * otherwise. */
     sa_error_t *(*acquire)(void *ctx, apr_pool_t *p, apr_time_t deadline, sa_connection_t *out);
     /* broken: the connection is unusable and should not be given out again as it is. */
     void (*release)(void *ctx, sa_connection_t *connection, int broken);

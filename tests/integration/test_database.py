@@ -760,6 +760,54 @@ def test_T212_postgresql_disk_full(hurt, cluster):
     well(site)
 
 
+# ---- the clock is set meanwhile
+
+def hold(site):
+    """Nobody writes a user until -> release()"""
+    other = site.db.connect()
+    if isinstance(site.db, Sqlite):
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+    else:
+        other.cursor().execute("LOCK TABLE sa_users IN ACCESS EXCLUSIVE MODE")
+
+    def release():
+        other.rollback()
+        other.close()
+    return release
+
+
+@pytest.mark.db
+def test_T226_forward_while_the_database_is_waited_for(make_site):
+    """An hour that did not pass is not counted: who waits goes on waiting."""
+    site = make_site(private=True, faketime="+0")
+    person = Somebody(site)
+    release = hold(site)
+    answer = in_background(lambda: person.login(site.browser()))
+    time.sleep(1)
+    site.httpd.set_clock("+1h")
+    time.sleep(1)
+    release()
+    check.signed_in(answer())
+
+
+@pytest.mark.db
+def test_T226_back_while_the_database_is_waited_for(make_site):
+    """Who waits does not wait an hour longer."""
+    site = make_site(private=True, faketime="+0", mount="SocialAuthDBTimeout 3")
+    site.expect_log(DB_ERROR, WATCHDOG)
+    person = Somebody(site)
+    release = hold(site)
+    answer = in_background(lambda: person.login(site.browser()))
+    time.sleep(1)
+    site.httpd.set_clock("-1h")
+    unavailable(answer(10))
+    release()
+    site.httpd.set_clock("+0")
+    time.sleep(1)
+    check.signed_in(person.login(site.browser()))
+
+
 # ---- SQLite: one writer at a time
 
 @SQLITE
