@@ -193,7 +193,8 @@ json_t *sa_user_describe(const sa_user_t *user);
 typedef struct { const char *client_id, *user_id; } sa_owner_t;
 /* RFC 7009: ends the session of an access or refresh token of `owner`. Of any other token: nothing. */
 sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner);
-/* Ends what the client was given for the bearer; SA_E_TOKEN_NOT_VALID when the bearer's session is over. */
+/* Ends what the client was given for the bearer; SA_E_TOKEN_NOT_VALID when the bearer's session is over, a
+ * field error when there is no such client. */
 sa_error_t *sa_accounts_end_client(sa_call_t *call, const sa_bearer_t *bearer,
                                    const char *client_id, sa_end_t what);
 /* RFC 7662 section 2.2: *answer is {"active":false} alone unless the token is good and owner's. */

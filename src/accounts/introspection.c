@@ -62,6 +62,17 @@ static sa_error_t *is_live(sa_work_t *work, const char *sid, const char *jti, ap
     return sid ? sa_store_session_live(work, sid, jti, now, live, &revoked) : NULL;
 }
 
+static sa_error_t *check_application(sa_call_t *call, sa_work_t *work, const char *client_id)
+{
+    sa_application_t *application;
+    sa_error_t *error = sa_store_application(work, client_id, &application);
+
+    if (!error && !application) {
+        sa_error_field(call->pool, &error, "client_id", SA_E_INVALID, "Invalid client_id.");
+    }
+    return error;
+}
+
 sa_error_t *sa_accounts_end_client(sa_call_t *call, const sa_bearer_t *bearer,
                                    const char *client_id, sa_end_t what)
 {
@@ -74,6 +85,9 @@ sa_error_t *sa_accounts_end_client(sa_call_t *call, const sa_bearer_t *bearer,
     }
     if (!error && !live) {
         error = sa_session_gone(call);
+    }
+    if (!error) {
+        error = check_application(call, work, client_id);
     }
     if (!error) {
         error = sa_store_end_client(work, bearer->user_id, client_id, what, call->now);

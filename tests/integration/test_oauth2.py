@@ -429,6 +429,8 @@ def test_invalidate_sessions(shop):
     check.not_signed_in(browser.post("invalidate-sessions/", {"client_id": shop.app["client_id"]}))
     check.field_refused(browser.post("invalidate-sessions/", {}, bearer=mine[0]["access_token"]), "required",
                         client_id=check.REQUIRED)
+    check.field_refused(browser.post("invalidate-sessions/", {"client_id": "nobody"},
+                                     bearer=mine[0]["access_token"]), "invalid", client_id="Invalid client_id.")
     ended(browser.post("invalidate-sessions/", {"client_id": shop.app["client_id"]},
                        bearer=mine[0]["access_token"]), 204)
     for tokens in mine:
