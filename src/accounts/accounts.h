@@ -130,10 +130,13 @@ sa_error_t *sa_accounts_convert(sa_call_t *call, const sa_provider_t *provider, 
 /* ---- link.c ---- */
 sa_error_t *sa_accounts_link(sa_call_t *call, const sa_provider_t *provider,
                              const sa_bearer_t *bearer, sa_attempt_t *attempt);
-/* password NULL when not sent. */
+/* association NULL: whatever link there is; else SA_E_NOT_LINKED unless it is the link's id. password
+ * NULL when not sent. */
 sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
-                               const sa_bearer_t *bearer, const char *password);
-/* *providers: [{"label","is_linked","name","email","linked_at"},…], owned by the pool. */
+                               const sa_bearer_t *bearer, const apr_int64_t *association,
+                               const char *password);
+/* *providers: [{"label","is_linked","name","email","linked_at"},…], owned by the pool. A client of
+ * the OAuth2 dialect also gets "association_id", the id of the link, where there is one. */
 sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_t **providers);
 
 /* ---- tokens.c ---- */

@@ -1,5 +1,6 @@
 #include "accounts/internal.h"
 
+#include "core/crypto.h"
 #include "core/json.h"
 #include "core/text.h"
 #include <apr_strings.h>
@@ -115,6 +116,21 @@ static const sa_link_t *link_of(const apr_array_header_t *links, const sa_provid
     return NULL;
 }
 
+/* The same wherever it is asked for, and small enough for JavaScript's numbers. Unlike the subject
+ * it may stand in a front end's addresses and logs. */
+static apr_int64_t association_id(sa_call_t *call, const sa_link_t *link)
+{
+    const char *text = apr_pstrcat(call->pool, link->issuer, "\n", link->subject, NULL);
+    unsigned char digest[SA_SHA256_LEN];
+    apr_int64_t id = 0;
+
+    sa_sha256(text, strlen(text), digest);
+    for (int i = 0; i < 6; i++) {
+        id = id << 8 | digest[i];
+    }
+    return id;
+}
+
 static sa_error_t *unlink_failure(sa_call_t *call, const sa_provider_t *provider,
                                   sa_unlink_verdict_t verdict)
 {
@@ -179,8 +195,28 @@ sa_error_t *sa_check_password(sa_call_t *call, const sa_user_t *user, const char
            ? sa_error(call->pool, SA_E_WRONG_PASSWORD, NULL, NULL) : error;
 }
 
+/* Whether the link that is there is the one meant, and the password, when sent, the user's. */
+static sa_error_t *check_unlink(sa_call_t *call, const sa_provider_t *provider,
+                                const sa_bearer_t *bearer, const apr_int64_t *association,
+                                const char *password)
+{
+    sa_user_t *user;
+    apr_array_header_t *links;
+    sa_error_t *error = sa_bearer_user(call, bearer, &user, &links);
+
+    if (error) {
+        return error;
+    }
+    const sa_link_t *link = link_of(links, provider);
+    if (!link || (association && *association != association_id(call, link))) {
+        return unlink_failure(call, provider, SA_UNLINK_NOT_LINKED);
+    }
+    return password ? sa_check_password(call, user, password) : NULL;
+}
+
 sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
-                               const sa_bearer_t *bearer, const char *password)
+                               const sa_bearer_t *bearer, const apr_int64_t *association,
+                               const char *password)
 {
     sa_error_t *error = NULL;
 
@@ -188,27 +224,22 @@ sa_error_t *sa_accounts_unlink(sa_call_t *call, const sa_provider_t *provider,
         sa_error_field(call->pool, &error, "password", SA_E_REQUIRED, NULL);
         return error;
     }
-    if (password) {
-        sa_user_t *user;
-        apr_array_header_t *links;
-        error = sa_bearer_user(call, bearer, &user, &links);
-        if (!error && !link_of(links, provider)) {
-            error = unlink_failure(call, provider, SA_UNLINK_NOT_LINKED);
-        }
-        if (!error) {
-            error = sa_check_password(call, user, password);
-        }
+    if (association || password) {
+        error = check_unlink(call, provider, bearer, association, password);
     }
     return error ? error : remove_link(call, provider, bearer);
 }
 
-static json_t *describe(sa_call_t *call, const sa_provider_t *provider, const sa_link_t *link)
+static json_t *describe(sa_call_t *call, const sa_provider_t *provider, const sa_link_t *link,
+                        int with_id)
 {
     const char *email = link ? sa_utf8_or_null(link->email) : NULL;
-    return json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "label", provider->label,
+    return json_pack("{s:s, s:b, s:s, s:s?, s:s?, s:o*}", "label", provider->label,
                      "is_linked", link != NULL, "name", provider->name,
                      "email", email, "linked_at",
-                     link ? sa_iso_time(call->pool, link->linked_at) : NULL);
+                     link ? sa_iso_time(call->pool, link->linked_at) : NULL,
+                     "association_id",
+                     link && with_id ? json_integer(association_id(call, link)) : NULL);
 }
 
 sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_t **providers)
@@ -226,8 +257,9 @@ sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_
     for (int i = 0; i < configured->nelts; i++) {
         const sa_provider_t *provider = APR_ARRAY_IDX(configured, i, const sa_provider_t *);
         if (!provider->disabled_because) {
-            failed |= json_array_append_new(*providers, describe(call, provider,
-                                                                 link_of(links, provider)));
+            failed |= json_array_append_new(*providers,
+                                            describe(call, provider, link_of(links, provider),
+                                                     bearer->client_id != NULL));
         }
     }
     return failed ? sa_error(call->pool, SA_E_UNAVAILABLE, NULL, "out of memory") : NULL;

@@ -2,10 +2,12 @@
 
 #include <http_protocol.h>
 #include <apr_strings.h>
+#include <errno.h>
 
 #include "core/form.h"
 #include "core/json.h"
 #include "core/password.h"
+#include "httpd/routes.h"
 
 int sa_rest_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
 {
@@ -162,19 +164,62 @@ int sa_rest_link(sa_request_t *req)
     return error ? sa_answer_error(req, error) : sa_answer_empty(req, HTTP_NO_CONTENT);
 }
 
-int sa_rest_unlink(sa_request_t *req)
+/* ---- unlink ---- */
+
+static int unlink_provider(sa_request_t *req, const apr_int64_t *association, sa_error_t *error)
 {
-    sa_error_t *error = NULL;
     const char *password = sa_field(req, "password", SA_FIELD_OPTIONAL, &error);
 
-    note_provider(req);
     if (!error && password && strlen(password) > SA_PASSWORD_MAX) {
         error = sa_error(req->r->pool, SA_E_WRONG_PASSWORD, NULL, NULL);
     }
     if (!error) {
-        error = sa_accounts_unlink(&req->call, req->provider, &req->bearer, password);
+        error = sa_accounts_unlink(&req->call, req->provider, &req->bearer, association, password);
     }
     return error ? sa_answer_error(req, error) : sa_answer_empty(req, HTTP_NO_CONTENT);
+}
+
+int sa_rest_unlink(sa_request_t *req)
+{
+    note_provider(req);
+    return unlink_provider(req, NULL, NULL);
+}
+
+/* A whole number, as JSON's or in digits; 0 when something is wrong with it. */
+static apr_int64_t integer_field(sa_request_t *req, const char *name, sa_error_t **errors)
+{
+    const json_t *value = json_object_get(req->body, name);
+    char *end = NULL;
+
+    if (json_is_integer(value)) {
+        return json_integer_value(value);
+    }
+    if (!value || json_is_null(value) || json_is_string(value)) {
+        const char *text = sa_field(req, name, SA_FIELD_REQUIRED, errors);
+        errno = 0;
+        apr_int64_t number = text ? apr_strtoi64(text, &end, 10) : 0;
+        if (!text || (!*end && !errno)) {
+            return number;
+        }
+    }
+    sa_error_field(req->r->pool, errors, name, SA_E_INVALID, "A valid integer is required.");
+    return 0;
+}
+
+int sa_rest_disconnect_backend(sa_request_t *req)
+{
+    sa_error_t *error = NULL;
+    const char *backend = sa_field(req, "backend", SA_FIELD_REQUIRED, &error);
+    apr_int64_t association = integer_field(req, "association_id", &error);
+
+    req->provider = backend ? sa_provider_enabled(&req->mount->settings, backend) : NULL;
+    if (req->provider) {
+        note_provider(req);
+    }
+    else if (backend) {
+        sa_error_field(req->r->pool, &error, "backend", SA_E_INVALID, "Invalid backend.");
+    }
+    return unlink_provider(req, &association, error);
 }
 
 int sa_rest_linked_accounts(sa_request_t *req)

@@ -9,6 +9,7 @@ int sa_rest_state(sa_request_t *req);
 int sa_rest_login(sa_request_t *req);
 int sa_rest_link(sa_request_t *req);
 int sa_rest_unlink(sa_request_t *req);
+int sa_rest_disconnect_backend(sa_request_t *req);     /* unlink in the OAuth2 dialect */
 int sa_rest_linked_accounts(sa_request_t *req);
 int sa_rest_token(sa_request_t *req);
 int sa_rest_token_refresh(sa_request_t *req);

@@ -19,6 +19,8 @@ const sa_route_t sa_routes[] = {
       sa_rest_link },
     { "unlink", M_POST, SA_ROUTE_PROVIDER | SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_SOCIAL,
       sa_rest_unlink },
+    { "disconnect-backend", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_SOCIAL,
+      sa_rest_disconnect_backend },
     { "linked-accounts", M_GET, SA_ROUTE_BEARER, sa_rest_linked_accounts },
     { "token", M_POST, SA_ROUTE_BODY, sa_oauth2_token },
     { "token/refresh", M_POST, SA_ROUTE_BODY, sa_rest_token_refresh },

@@ -16,6 +16,7 @@ import pytest
 from support import check, jose, paths, webhook
 from support.client import at_once
 from support.fake_provider import Reply
+from support.site import STRONG
 
 NOT_TAKEN = "SA0310"
 FIRST_PAUSE = 5                 # seconds before the second attempt
@@ -169,6 +170,24 @@ def test_every_type_there_is(hooked, provider):
     assert got["link_account_successful"]["provider"] == "github"
     assert got["unlink_account_successful"]["provider"] == "github"
     assert {d["user_id"] for d in got.values()} == {site.user_id(tokens)}
+
+
+def test_disconnect_backend_tells_what_unlink_tells(hooked, provider):
+    site, secret, received = hooked()
+    site.make_user("p@example.org", "p")
+    browser = site.browser()
+    access = site.tokens(browser.post("token", {"grant_type": "password", "username": "p", "password": STRONG,
+                                                **site.application()}))["access_token"]
+    assert browser.post("google/link/", {"token": provider.google.id_token()}, bearer=access).status == 204
+    entries = browser.get("linked-accounts/", bearer=access).json()["providers"]
+    number = next(e["association_id"] for e in entries if e["is_linked"])
+    body = {"backend": "google-oauth2", "association_id": number + 1}
+    assert browser.post("disconnect-backend/", body, bearer=access).status == 400
+    assert browser.post("disconnect-backend/", {**body, "association_id": number}, bearer=access).status == 204
+    until(lambda: len(provider.asked("/hook")) >= 3, "the webhooks")
+    got = {p["type"]: p["data"]["provider"] for _, p in received()}
+    assert got == {"login_successful": None, "link_account_successful": "google",
+                   "unlink_account_successful": "google"}
 
 
 FAILING = {

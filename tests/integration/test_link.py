@@ -332,3 +332,132 @@ def test_session_that_was_ended_links_and_lists_nothing(site):
 def test_linked_identity_issuer_survives_in_the_token(site):
     tokens = site.tokens(site.github_login())
     assert jose.claims_of(tokens["access"])["sid"]
+
+
+# ---- disconnect-backend: unlink in the OAuth2 dialect
+
+class Shop:
+    """A user signed in by an application; everything is done with its tokens."""
+
+    def __init__(self, site, email="ada@example.org"):
+        self.site, self.app = site, site.application()
+        self.user = site.make_user(email)
+        answer = site.browser().post("token", {"grant_type": "password", "username": email,
+                                               "password": STRONG, **self.app})
+        self.access = site.tokens(answer)["access_token"]
+
+    def ids(self):
+        answer = self.site.browser().get("linked-accounts/", bearer=self.access)
+        return {p["name"]: p.get("association_id") for p in answer.json()["providers"]}
+
+    def disconnect(self, backend, association_id, kind="json", path="disconnect-backend", **more):
+        body = {"backend": backend, "association_id": association_id, **more}
+        body = {k: v for k, v in body.items() if v is not None}
+        return self.site.browser().request("POST", path, bearer=self.access, **{kind: body})
+
+
+@pytest.fixture
+def shop(site):
+    made = Shop(site)
+    empty_204(link_github(site, made.access))
+    return made
+
+
+def unknown(answer, name="github"):
+    check.refusal(answer, 400, "not_linked", {"non_field_errors": ["No linked %s account found." % name]})
+
+
+@pytest.mark.db
+@pytest.mark.parametrize("kind", ["json", "form"])
+@pytest.mark.parametrize("path", ["disconnect-backend", "disconnect-backend/"])
+def test_disconnect_backend(shop, kind, path):
+    empty_204(link_google(shop.site, shop.access))
+    ids = shop.ids()
+    empty_204(shop.disconnect("github", ids["github"], kind, path))
+    assert shop.ids() == {"github": None, "google": ids["google"]}
+    unknown(shop.disconnect("github", ids["github"], kind, path))
+    empty_204(shop.disconnect("google-oauth2", str(ids["google"]), kind, path))
+    assert shop.site.links() == []
+
+
+def test_association_id_is_for_applications(shop):
+    """The REST dialect's shape is as before; another session and mount of the link say the same id."""
+    pair = shop.site.tokens(shop.site.password_login("ada@example.org"))
+    entries = shop.site.browser().get("linked-accounts/", bearer=pair["access"]).json()["providers"]
+    assert all(set(e) == {"label", "is_linked", "name", "email", "linked_at"} for e in entries)
+    ids = shop.ids()
+    assert ids == shop.ids() and ids["google"] is None
+    assert isinstance(ids["github"], int) and 0 < ids["github"] < 2 ** 53
+
+
+@pytest.mark.db
+def test_T59_disconnect_backend_of_another_users_link(shop):
+    """Like one that is not there: nothing is said about whose it is."""
+    other = Shop(shop.site, "bob@example.org")
+    foreign = shop.ids()["github"]
+    unknown(other.disconnect("github", foreign))
+    empty_204(link_github(shop.site, other.access))
+    unknown(other.disconnect("github", foreign))
+    unknown(other.disconnect("github", foreign + 1))
+    unknown(other.disconnect("google", foreign), "google")
+    assert len(shop.site.links()) == 2
+    empty_204(other.disconnect("github", other.ids()["github"]))
+    assert shop.ids()["github"] == foreign
+
+
+def test_disconnect_backend_refusals(shop):
+    good, number = shop.ids()["github"], "A valid integer is required."
+    field = check.field_refused
+    field(shop.disconnect(None, None), "required", backend=check.REQUIRED, association_id=check.REQUIRED)
+    field(shop.disconnect("", " "), "blank", backend=check.BLANK, association_id=check.BLANK)
+    field(shop.disconnect(7, good), "invalid", backend=check.NOT_STRING)
+    for wrong in ("x", "1x", "0x10", "1.5", 1.5, True, [good], {}, "9" * 30):
+        field(shop.disconnect("github", wrong), "invalid", association_id=number)
+    for backend in ("nobody", "GitHub", "../github"):
+        field(shop.disconnect(backend, good), "invalid", backend="Invalid backend.")
+    field(shop.disconnect("nobody", "x"), "invalid", association_id=number, backend="Invalid backend.")
+    field(shop.site.browser().post("disconnect-backend", {"backend": "github", "association_id": None},
+                                   bearer=shop.access), "null", association_id=check.NULL)
+    for wrong in (0, -1, -good, "-%d" % good, 2 ** 62):
+        unknown(shop.disconnect("github", wrong))
+    assert shop.ids()["github"] == good
+
+
+def test_disconnect_backend_needs_a_bearer(shop):
+    body = {"backend": "github", "association_id": shop.ids()["github"]}
+    browser = shop.site.browser()
+    check.not_signed_in(browser.post("disconnect-backend/", body))
+    check.access_refused(browser.post("disconnect-backend/", body, bearer="x"))
+    answer = browser.get("disconnect-backend/", bearer=shop.access)
+    assert answer.status == 405 and answer.header("Allow") == "POST, OPTIONS"
+    assert len(shop.site.links()) == 1
+
+
+@pytest.mark.db
+def test_T56_disconnect_backend_of_the_last_way_in(shop):
+    shop.site.db.query("UPDATE sa_users SET password = '!'")
+    good = shop.ids()["github"]
+    check.refused(shop.disconnect("github", good), "last_login_method")
+    empty_204(link_google(shop.site, shop.access))
+    empty_204(shop.disconnect("github", good))
+    check.refused(shop.disconnect("google", shop.ids()["google"]), "last_login_method")
+
+
+def test_T58_disconnect_backend_is_no_way_round_the_password(make_site):
+    shop = Shop(make_site(mount="SocialAuthUnlinkRequiresPassword On"))
+    link_github(shop.site, shop.access)
+    good = shop.ids()["github"]
+    check.field_refused(shop.disconnect("github", good), "required", password=check.REQUIRED)
+    check.refused(shop.disconnect("github", good, password="wrong"), "wrong_password")
+    check.refused(shop.disconnect("github", good, password="x" * 5000), "wrong_password")
+    assert len(shop.site.links()) == 1
+    empty_204(shop.disconnect("github", good, password=STRONG))
+
+
+def test_disconnect_backend_is_throttled_with_unlink(make_site):
+    site = make_site(throttle=None, private=True, mount="SocialAuthThrottleRate 2/minute")
+    shop = Shop(site)
+    unknown(shop.disconnect("github", 1))
+    unknown(site.browser().post("github/unlink/", bearer=shop.access))
+    answer = shop.disconnect("github", 1)
+    assert answer.status == 429 and answer.word == "throttled", answer
