@@ -150,11 +150,16 @@ int ctl_applications_create(ctl_t *ctl, const char **operands)
         .created = apr_time_sec(apr_time_now()),
     };
     const char *why = problem(ctl, &application), *secret = NULL;
+    sa_user_t *owner = NULL;
 
     if (why) {
         ctl_fail("%s", why);
         return CTL_USAGE;
     }
+    if (ctl->owner && ctl_find_user(ctl, ctl->owner, &owner) != CTL_OK) {
+        return CTL_FAILED;
+    }
+    application.owner_id = owner ? owner->id : NULL;
     if (!application.client_id) {
         application.client_id = sa_random_text(ctl->pool, 20);
     }
@@ -174,10 +179,12 @@ static void say_application(ctl_t *ctl, const sa_application_t *application)
                            "scopes", application->scopes,
                            "redirect_uris", application->redirect_uris,
                            "owner", application->owner_id),
-            "%s  %s  %s  grants: %s  scopes: %s%s%s", application->client_id, application->name,
-            application->secret ? "confidential" : "public", application->grants,
-            application->scopes, *application->redirect_uris ? "  redirect: " : "",
-            application->redirect_uris);
+            "%s  %s  %s  grants: %s  scopes: %s%s%s%s%s", application->client_id,
+            application->name, application->secret ? "confidential" : "public",
+            application->grants, application->scopes,
+            *application->redirect_uris ? "  redirect: " : "", application->redirect_uris,
+            application->owner_id ? "  owner: " : "",
+            application->owner_id ? application->owner_id : "");
 }
 
 int ctl_applications_list(ctl_t *ctl, const char **operands)

@@ -36,6 +36,7 @@ typedef struct {
     const char *email, *username, *first_name, *last_name;
     int password_stdin, no_password, staff, superuser;
     const char *name, *client_id, *grants, *scopes, *redirect_uris;     /* of an application */
+    const char *owner;          /* of it: a USER */
     int public_client, secret_stdin;
     int limit;
     const char *after;

@@ -25,7 +25,8 @@ const ctl_command_t ctl_commands[] = {
     { "users delete", 1, ctl_users_delete, "users delete USER [--purge] [--yes]", 0 },
     { "applications create", 0, ctl_applications_create,
       "applications create --name NAME [--client-id ID] [--public | --secret-stdin]\n"
-      "               [--grants GRANTS] [--scopes SCOPES] [--redirect-uris URIS]", 0 },
+      "               [--grants GRANTS] [--scopes SCOPES] [--redirect-uris URIS]\n"
+      "               [--owner USER]", 0 },
     { "applications list", 0, ctl_applications_list,
       "applications list [--limit N] [--after ID]", 0 },
     { "applications rotate-secret", 1, ctl_applications_rotate_secret,

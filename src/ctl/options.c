@@ -13,8 +13,8 @@ enum {
     OPT_DRY_RUN,
     OPT_EMAIL, OPT_USERNAME, OPT_FIRST_NAME, OPT_LAST_NAME, OPT_PASSWORD_STDIN, OPT_NO_PASSWORD,
     OPT_STAFF, OPT_SUPERUSER, OPT_NAME, OPT_CLIENT_ID, OPT_PUBLIC, OPT_SECRET_STDIN, OPT_GRANTS,
-    OPT_SCOPES, OPT_REDIRECT_URIS, OPT_LIMIT, OPT_AFTER, OPT_YES, OPT_PURGE, OPT_OFF, OPT_FORCE,
-    OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_FROM_DRIVER,
+    OPT_SCOPES, OPT_REDIRECT_URIS, OPT_OWNER, OPT_LIMIT, OPT_AFTER, OPT_YES, OPT_PURGE, OPT_OFF,
+    OPT_FORCE, OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_FROM_DRIVER,
     OPT_FROM_PARAMS, OPT_FROM_PARAMS_STDIN, OPT_FROM_USER_TABLE, OPT_VERSION
 };
 
@@ -43,6 +43,7 @@ static const apr_getopt_option_t options[] = {
     { "grants", OPT_GRANTS, 1, "GRANTS  with spaces between (default: convert_token refresh_token)" },
     { "scopes", OPT_SCOPES, 1, "SCOPES  with spaces between (default: read write)" },
     { "redirect-uris", OPT_REDIRECT_URIS, 1, "URIS  where authorization codes may go, with spaces between" },
+    { "owner", OPT_OWNER, 1, "USER  whose application it is" },
     { "limit", OPT_LIMIT, 1, "N  (default 100)" },
     { "after", OPT_AFTER, 1, "ID  those after this one" },
     { "off", OPT_OFF, 0, "takes the right away" },
@@ -118,6 +119,7 @@ static int take_text(ctl_t *ctl, int option, const char *value)
     case OPT_GRANTS: ctl->grants = value; break;
     case OPT_SCOPES: ctl->scopes = value; break;
     case OPT_REDIRECT_URIS: ctl->redirect_uris = value; break;
+    case OPT_OWNER: ctl->owner = value; break;
     case OPT_FIRST_NAME: ctl->first_name = value; break;
     case OPT_LAST_NAME: ctl->last_name = value; break;
     case OPT_AFTER: ctl->after = value; break;

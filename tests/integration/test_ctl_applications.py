@@ -60,6 +60,26 @@ def test_a_secret_may_be_kept(database):
     assert len(hashes) == 1
 
 
+def test_owner(database):
+    database.ctl("users", "create", "--email", "ada@example.org", "--username", "ada", "--no-password")
+    user = str(database.value("SELECT id FROM sa_users"))
+
+    def owners():
+        listed = database.ctl("--json", "applications", "list").stdout
+        return {row["client_id"]: row["owner"] for row in map(json.loads, listed.splitlines())}
+
+    for n, name in enumerate(("ada@example.org", "ada", user)):
+        create(database, "--name", "Shop", "--client-id", "c%d" % n, "--owner", name)
+    create(database, "--name", "Shop", "--client-id", "nobodys")
+    assert owners() == {"c0": user, "c1": user, "c2": user, "nobodys": None}
+    text = database.ctl("applications", "list").stdout
+    assert text.count("  owner: %s\n" % user) == 3 and text.count("owner") == 3
+    done = database.ctl("applications", "create", "--name", "x", "--owner", "eve", check=False)
+    assert done.returncode == 1 and 'there is no user "eve"' in done.stdout
+    database.ctl("users", "delete", "ada", "--purge", "--yes")
+    assert owners() == {"c0": None, "c1": None, "c2": None, "nobodys": None}
+
+
 def test_what_is_refused(database):
     wrong(database, "--name", "create")
     wrong(database, "--client-id", "create", "--name", "x", "--client-id", "a b")
