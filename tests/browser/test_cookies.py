@@ -2,20 +2,14 @@
 import functools
 import http.server
 import pathlib
-import sys
 import threading
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "integration"))
-
-from support import paths                                                   # noqa: E402
-from support.database import Databases                                      # noqa: E402
-from support.fake_provider import FakeProvider                              # noqa: E402
-from support.site import STRONG, Settings, Site                             # noqa: E402
+from support import paths
+from support.database import Databases
+from support.fake_provider import FakeProvider
+from support.site import STRONG, Settings, Site
 
 CALL = """
 const [path, body, done] = arguments;
@@ -42,22 +36,6 @@ def site():
     provider.close()
     databases.close()
     paths.forget_scratch()
-
-
-@pytest.fixture
-def browser():
-    options = Options()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                     "--disable-background-networking", "--disable-component-update",
-                     "--disable-dev-shm-usage",
-                     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, "
-                     "EXCLUDE 127.0.0.1"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
-    driver.set_script_timeout(20)
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture
