@@ -34,16 +34,18 @@ static char *signature(apr_pool_t *p, const unsigned char *key, const char *payl
 
 static char *payload_text(apr_pool_t *p, const sa_state_t *state)
 {
-    json_t *payload = sa_json_own(p, json_pack("{s:i, s:s, s:s, s:I, s:s, s:s*, s:s*}",
+    json_t *payload = sa_json_own(p, json_pack("{s:i, s:s, s:s, s:I, s:s, s:s*, s:s*, s:s*}",
                                                "v", STATE_VERSION,
                                                "p", state->provider,
                                                "u", state->purpose,
                                                "t", (json_int_t)state->issued,
                                                "n", state->nonce,
                                                "c", state->challenge,
-                                               "s", state->user));
+                                               "s", state->user,
+                                               "r", state->next));
     /* jansson leaves out an optional member that it cannot allocate; these bind the state. */
-    size_t wanted = 5u + (state->challenge != NULL) + (state->user != NULL);
+    size_t wanted = 5u + (state->challenge != NULL) + (state->user != NULL)
+                    + (state->next != NULL);
     char *text = json_object_size(payload) == wanted ? sa_json_dump(p, payload) : NULL;
 
     return text ? sa_base64url_encode(p, text, strlen(text)) : NULL;
@@ -119,6 +121,7 @@ static const char *fill(const json_t *payload, sa_state_t *state)
     if (!json_is_integer(issued) || !state->nonce || !is_base64url(state->nonce, NONCE_LEN)
         || !take_optional(payload, "c", &state->challenge)
         || !take_optional(payload, "s", &state->user)
+        || !take_optional(payload, "r", &state->next)
         || (state->challenge && !sa_pkce_challenge_valid(state->challenge))) {
         return "state payload is malformed";
     }

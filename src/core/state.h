@@ -11,6 +11,7 @@
 
 #define SA_STATE_KEY_LEN 32
 #define SA_STATE_MAX 1024       /* bytes of a state that are looked at at all */
+#define SA_STATE_NEXT_MAX 512
 
 typedef struct {
     const char *provider;       /* configured provider name */
@@ -19,10 +20,12 @@ typedef struct {
     const char *nonce;          /* 22 base64url characters: 128 random bits */
     const char *challenge;      /* PKCE S256 challenge, NULL when none */
     const char *user;           /* user id it is bound to, NULL when none */
+    const char *next;           /* "redirect": where the browser goes afterwards, NULL when none */
     unsigned char id[32];       /* SHA-256 of the whole text: what is spent */
 } sa_state_t;
 
-/* A new state; fills issued, nonce and id. NULL when no random bytes could be had. */
+/* A new state; fills issued, nonce and id. NULL when no random bytes could be had, or it would be
+ * longer than SA_STATE_MAX: a `next` of up to SA_STATE_NEXT_MAX bytes without '"' fits. */
 char *sa_state_make(apr_pool_t *p, const unsigned char key[SA_STATE_KEY_LEN],
                     sa_state_t *state, apr_int64_t now);
 

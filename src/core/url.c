@@ -391,7 +391,7 @@ int sa_return_to_valid(const char *value, const apr_array_header_t *origins)
         return 0;
     }
     for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
-        if (*c <= 0x20 || *c >= 0x7F || *c == '\\') {
+        if (*c <= 0x20 || *c >= 0x7F || strchr("\\\"<>", *c)) {
             return 0;
         }
     }

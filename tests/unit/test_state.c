@@ -84,6 +84,25 @@ static void test_bound_state(void **state)
 }
 
 /* What is spent (T2) differs for each state and depends on every byte. */
+static void test_T9_where_a_redirect_ends(void **state)
+{
+    char *next = apr_palloc(pool, SA_STATE_NEXT_MAX + 1);
+    char *provider = apr_palloc(pool, 65);
+    sa_state_t got;
+
+    memset(next, '/', SA_STATE_NEXT_MAX);
+    memset(provider, 'p', 64);
+    next[SA_STATE_NEXT_MAX] = provider[64] = '\0';
+    sa_state_t made = { .provider = provider, .purpose = "redirect", .next = next };
+    char *text = sa_state_make(pool, key, &made, NOW);
+    assert_non_null(text);
+    assert_null(sa_state_check(pool, key, text, provider, "redirect", NOW, 300, &got));
+    assert_string_equal(got.next, next);
+    assert_non_null(sa_state_check(pool, key, text, provider, "login", NOW, 300, &got));
+    assert_non_null(check(sign("{\"v\":1,\"p\":\"github\",\"u\":\"login\",\"t\":1800000000,"
+                               "\"n\":\"aaaaaaaaaaaaaaaaaaaaaa\",\"r\":1}"), &got));
+}
+
 static void test_T2_ids_are_unique(void **state)
 {
     sa_state_t one, two;
@@ -235,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_bound_state),
+        cmocka_unit_test(test_T9_where_a_redirect_ends),
         cmocka_unit_test(test_T2_ids_are_unique),
         cmocka_unit_test(test_wrong_place),
         cmocka_unit_test(test_age),

@@ -458,7 +458,7 @@ static void test_T9_return_to(void **state)
         "https://app.example.test\\x", "https://app.example.test//evil.test",
         "https://app.example.test/%2f", "http://app.example.test/", "http://localhost:30000/",
         "http://localhost:3000@evil.test/", "app", "/\xc3\xb6", "/a b", "/a\x7f", "/%", "/a?%2",
-        "/a%u002f"
+        "/a%u002f", "/a\"b", "/a?<b>"
     };
     apr_array_header_t *origins = apr_array_make(pool, 2, sizeof(const char *));
 
