@@ -79,7 +79,8 @@ static const char *check_nonce(const sa_credential_t *credential, const json_t *
     const json_t *claim = json_object_get(claims, "nonce");
     const char *nonce = json_string_value(claim);
 
-    if (!credential->nonce || (!claim && credential->flow == SA_FLOW_CODE)) {
+    if (!credential->nonce
+        || (!claim && credential->flow == SA_FLOW_CODE && !credential->nonce_sent)) {
         return NULL;
     }
     if (!nonce || !sa_equal(nonce, strlen(nonce), credential->nonce, strlen(credential->nonce))) {

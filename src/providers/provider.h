@@ -36,7 +36,8 @@ typedef struct {
     const char *id_token;       /* SA_FLOW_ID_TOKEN */
     const char *token;          /* identify_token: an access token or an ID token */
     const char *nonce;          /* required in the ID token when not NULL (ID-token flow);
-                                 * code flow: compared only when the ID token carries one */
+                                 * code flow: compared only when the ID token carries one, unless … */
+    int nonce_sent;             /* 1 = we wrote the authorization request, with the nonce in it */
     apr_int64_t now;            /* seconds */
     int max_token_age;          /* seconds since iat; 0 = no limit (a state's nonce proves freshness) */
 } sa_credential_t;
@@ -126,6 +127,21 @@ const char *sa_provider_set(sa_provider_t *provider, apr_pool_t *p, const char *
 const char *sa_provider_finish(sa_provider_t *provider, apr_pool_t *p);
 /* Flows usable with this configuration (e.g. no code flow without a client secret). */
 int sa_provider_flows(const sa_provider_t *provider);
+/* ---- authorize.c: the browser on its way to the provider and back ---- */
+typedef struct {
+    const char *redirect_uri, *state;
+    const char *challenge;      /* S256 */
+    const char *nonce;          /* sent to providers that have ID tokens */
+} sa_authorization_t;
+/* The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3) as a URL for the browser.
+ * Fails as identify where the endpoint must be discovered first. */
+sa_error_t *sa_provider_authorize(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                  apr_pool_t *p, const sa_authorization_t *request,
+                                  const char **url);
+/* The failure that came back instead of a code (`error`, RFC 6749 section 4.1.2.1) or with one, from
+ * somebody else (`iss`, RFC 9207). Both may be NULL. SA_E_PROVIDER_REJECTED, _UNAVAILABLE. */
+sa_error_t *sa_provider_came_back(const sa_provider_t *provider, apr_pool_t *p, const char *error,
+                                  const char *issuer);
 /* 1 when it takes tokens that front ends got from the provider: identify_token may be called. */
 int sa_provider_takes_tokens(const sa_provider_t *provider);
 /* The failure for an identity whose e-mail is missing or unverified (CONTRACT §1's two texts). */
