@@ -109,6 +109,13 @@ sa_error_t *sa_accounts_new_state(sa_call_t *call, const sa_provider_t *provider
                                   const char *challenge, const char *user,
                                   sa_new_state_t *state);
 
+/* Sends a browser to the provider: *location is where, and the state belongs to the redirect flow
+ * alone. next, at most SA_STATE_NEXT_MAX bytes, may be NULL. Fails as a login where the provider
+ * must be asked for its endpoint. */
+sa_error_t *sa_accounts_start_redirect(sa_call_t *call, const sa_provider_t *provider,
+                                       const char *redirect_uri, const char *next,
+                                       sa_new_state_t *state, const char **location);
+
 /* What a login or link request brought besides its credential. */
 typedef struct {
     const char *code, *token, *state, *code_verifier, *redirect_uri;    /* NULL = absent */
@@ -116,6 +123,11 @@ typedef struct {
     void *who;
     int binding_exempt;         /* an allowed origin without credentials (auto) */
     const char *spent_cookie;   /* out: hex8 of the cookie to clear, NULL */
+
+    int redirect;               /* 1 = it is a browser that the provider sent back: its cookie is
+                                 * demanded, and we know the code_verifier */
+    const char *error, *issuer; /* what it brought instead of the code, or with it; NULL = absent */
+    const char *next;           /* out: as when it was sent there, once the state is accepted */
 } sa_attempt_t;
 
 /* In all calls below `client` is NULL in the REST dialect. */

@@ -40,13 +40,17 @@ sa_error_t *sa_prove(sa_call_t *call, const sa_provider_t *provider, sa_attempt_
     sa_proof_t proof = { .id_token_exp = 0 };
     sa_error_t *error;
 
-    if (attempt->state) {
+    if (attempt->state || attempt->redirect) {
         error = sa_state_use(call, provider, attempt, bearer_user, &credential.nonce);
+        if (!error && attempt->redirect) {
+            error = sa_provider_came_back(provider, call->pool, attempt->error, attempt->issuer);
+        }
         if (error) {
             return error;
         }
         credential.code_verifier = attempt->code_verifier;
         credential.max_token_age = 0;
+        credential.nonce_sent = attempt->redirect;
     }
     sa_provider_env_t env = *call->env;
     env.deadline = sa_http_clock() + provider->limits.total_ms;

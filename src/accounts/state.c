@@ -5,6 +5,9 @@
 #include <apr_strings.h>
 #include <string.h>
 
+#define LOGIN "login"           /* purposes of states */
+#define REDIRECT "redirect"
+
 /* A value only we can derive from a state: text in base64url. */
 static const char *derive(sa_call_t *call, const char *what, const char *text)
 {
@@ -21,22 +24,52 @@ static const char *cookie_name(apr_pool_t *p, const sa_state_t *state)
                         state->id[3]);
 }
 
-sa_error_t *sa_accounts_new_state(sa_call_t *call, const sa_provider_t *provider,
-                                  const char *challenge, const char *user, sa_new_state_t *out)
+static sa_error_t *new_state(sa_call_t *call, const sa_provider_t *provider, sa_state_t *state,
+                             sa_new_state_t *out)
 {
-    sa_state_t state = {
-        .provider = provider->name, .purpose = "login", .challenge = challenge, .user = user
-    };
-
-    out->state = sa_state_make(call->pool, call->settings->state_key, &state, call->now);
+    state->provider = provider->name;
+    out->state = sa_state_make(call->pool, call->settings->state_key, state, call->now);
     if (!out->state) {
         return sa_no_random(call);
     }
     out->nonce = sa_provider_flows(provider) & SA_FLOW_ID_TOKEN
-                     ? derive(call, "nonce", state.nonce) : NULL;
-    out->cookie_name = cookie_name(call->pool, &state);
+                     ? derive(call, "nonce", state->nonce) : NULL;
+    out->cookie_name = cookie_name(call->pool, state);
     out->cookie_value = derive(call, "cookie", out->state);
     return NULL;
+}
+
+sa_error_t *sa_accounts_new_state(sa_call_t *call, const sa_provider_t *provider,
+                                  const char *challenge, const char *user, sa_new_state_t *out)
+{
+    sa_state_t state = { .purpose = LOGIN, .challenge = challenge, .user = user };
+
+    return new_state(call, provider, &state, out);
+}
+
+/* The code_verifier (RFC 7636 section 4.1) of the redirect flow, which nobody has to keep. */
+static const char *verifier(sa_call_t *call, const sa_state_t *state)
+{
+    return derive(call, "pkce", state->nonce);
+}
+
+sa_error_t *sa_accounts_start_redirect(sa_call_t *call, const sa_provider_t *provider,
+                                       const char *redirect_uri, const char *next,
+                                       sa_new_state_t *out, const char **location)
+{
+    sa_state_t state = { .purpose = REDIRECT, .next = next };
+    sa_provider_env_t env = *call->env;
+    sa_error_t *error = new_state(call, provider, &state, out);
+
+    if (error) {
+        return error;
+    }
+    const sa_authorization_t request = {
+        .redirect_uri = redirect_uri, .state = out->state, .nonce = out->nonce,
+        .challenge = sa_pkce_challenge(call->pool, verifier(call, &state)),
+    };
+    env.deadline = sa_http_clock() + provider->limits.total_ms;
+    return sa_provider_authorize(provider, &env, call->pool, &request, location);
 }
 
 sa_error_t *sa_spend_once(sa_call_t *call, const unsigned char id[32], apr_int64_t expires,
@@ -71,6 +104,8 @@ static sa_error_t *invalid(sa_call_t *call, const char *why)
 static const char *binding_problem(sa_call_t *call, const sa_state_t *state,
                                    sa_attempt_t *attempt, const char *bearer_user)
 {
+    sa_state_binding_t mode = attempt->redirect ? SA_BINDING_REQUIRED
+                                                : call->settings->state_binding;
     int bound = 0;
 
     if (state->user && (!bearer_user || strcmp(state->user, bearer_user))) {
@@ -93,10 +128,8 @@ static const char *binding_problem(sa_call_t *call, const sa_state_t *state,
         attempt->spent_cookie = name;
         bound = 1;
     }
-    if (bound || call->settings->state_binding == SA_BINDING_OFF) {
-        return NULL;
-    }
-    if (call->settings->state_binding == SA_BINDING_AUTO && attempt->binding_exempt) {
+    if (bound || mode == SA_BINDING_OFF
+        || (mode == SA_BINDING_AUTO && attempt->binding_exempt)) {
         return NULL;
     }
     return "neither its cookie nor a code_verifier came with it";
@@ -110,8 +143,8 @@ sa_error_t *sa_state_use(sa_call_t *call, const sa_provider_t *provider, sa_atte
     int first;
 
     const char *why = sa_state_check(call->pool, settings->state_key, attempt->state,
-                                     provider->name, "login", call->now,
-                                     settings->state_max_age, &state);
+                                     provider->name, attempt->redirect ? REDIRECT : LOGIN,
+                                     call->now, settings->state_max_age, &state);
     if (!why) {
         why = binding_problem(call, &state, attempt, bearer_user);
     }
@@ -127,5 +160,9 @@ sa_error_t *sa_state_use(sa_call_t *call, const sa_provider_t *provider, sa_atte
         return invalid(call, "used before");
     }
     *nonce = derive(call, "nonce", state.nonce);
+    if (attempt->redirect) {
+        attempt->code_verifier = verifier(call, &state);
+        attempt->next = state.next;
+    }
     return NULL;
 }

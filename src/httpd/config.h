@@ -46,6 +46,9 @@ typedef struct {
     apr_array_header_t *allow_origins;  /* const char *, exact */
     int allow_credentials;
     int token_delivery;         /* of sa_delivery_t */
+    apr_array_header_t *next_origins;   /* const char *: ours and allow_origins, where a redirect
+                                 * login may end */
+    const char *login_error_url;        /* where one that failed ends; NULL = in a JSON answer */
     const char *cookie_tag;     /* ends the names of token cookies: "", or "-" + 8 hex digits
                                  * where the virtual host has several mounts */
     const char *allow_headers;  /* for Access-Control-Allow-Headers: "authorization, content-type, …" */

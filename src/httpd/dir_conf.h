@@ -63,6 +63,7 @@ typedef struct {
     apr_array_header_t *allow_origins;  /* const char * */
     int allow_credentials;
     int token_delivery;         /* of sa_delivery_t */
+    const char *login_error_url;
     apr_array_header_t *allow_headers;  /* const char *, lower case */
 
     int connect_ms;

@@ -284,6 +284,25 @@ static const char *add_allow_origin(cmd_parms *cmd, void *data, const char *valu
     return NULL;
 }
 
+static const char *set_login_error_url(cmd_parms *cmd, void *data, const char *value)
+{
+    sa_dir_conf_t *conf = data;
+    const char *problem = sa_directive_begin(cmd, conf);
+
+    if (problem) {
+        return problem;
+    }
+    problem = *value == '/' ? NULL
+        : sa_endpoint_problem(apr_pstrmemdup(cmd->pool, value, strcspn(value, "#")), 0);
+    if (*value == '/' ? !sa_return_to_valid(value, NULL) : problem != NULL) {
+        return sa_directive_error(cmd, value, apr_pstrcat(cmd->pool, problem ? problem : "is not "
+                                  "a plain path", "; it must be a page of this site, like "
+                                  "/sign-in, or an https:// URL", NULL));
+    }
+    conf->login_error_url = value;
+    return NULL;
+}
+
 static const char *add_allow_header(cmd_parms *cmd, void *data, const char *value)
 {
     sa_dir_conf_t *conf = data;
@@ -511,6 +530,8 @@ const command_rec sa_directives[] = {
         CHOICE(token_delivery, "json cookie both",
                SA_DELIVER_JSON, SA_DELIVER_COOKIE, SA_DELIVER_JSON | SA_DELIVER_COOKIE), CONTEXT,
         "how browsers get their tokens: json, cookie, both"),
+    AP_INIT_TAKE1("SocialAuthLoginErrorURL", set_login_error_url, NULL, CONTEXT,
+        "the page for those whose login by redirect failed"),
     AP_INIT_ITERATE("SocialAuthAllowOrigin", add_allow_origin, NULL, CONTEXT,
         "origins whose pages may call the API"),
     AP_INIT_FLAG("SocialAuthAllowCredentials", set_flag, AT(allow_credentials), CONTEXT,

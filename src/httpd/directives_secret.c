@@ -12,8 +12,8 @@
 /* First path segments of endpoints that are yet to come. */
 static const char *const reserved_words[] = {
     "create", "convert-token", "revoke-token", "invalidate-sessions", "invalidate-refresh-tokens",
-    "disconnect-backend", "currentUser", "all", "sessions", "login",
-    "complete", "authorize", "introspect", "openapi.json"
+    "disconnect-backend", "currentUser", "all", "sessions", "authorize",
+    "introspect", "openapi.json"
 };
 
 const char *sa_set_secret(cmd_parms *cmd, void *data, const char *spec)

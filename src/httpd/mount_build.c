@@ -156,6 +156,9 @@ static void fill_http(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t 
                                                : apr_array_make(check->p, 1, sizeof(const char *));
     mount->allow_credentials = VALUE(allow_credentials, 0);
     mount->token_delivery = VALUE(token_delivery, SA_DELIVER_JSON);
+    mount->next_origins = apr_array_copy(check->p, mount->allow_origins);
+    APR_ARRAY_PUSH(mount->next_origins, const char *) = mount->base_url;
+    mount->login_error_url = conf->login_error_url;
     mount->cookie_tag = "";
     mount->allow_headers = allow_headers(check->p, conf);
     mount->hash_concurrency = VALUE(hash_concurrency, processors());
@@ -163,6 +166,10 @@ static void fill_http(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t 
     if (mount->allow_credentials && mount->allow_origins->nelts == 0) {
         sa_check_warning(check, mount->defn, "SocialAuthAllowCredentials On has no effect at %s "
                          "without SocialAuthAllowOrigin", SA_SHOWN(mount->path));
+    }
+    if (mount->login_error_url && !(mount->token_delivery & SA_DELIVER_COOKIE)) {
+        sa_check_warning(check, mount->defn, "SocialAuthLoginErrorURL has no effect at %s without "
+                         "SocialAuthTokenDelivery cookie or both", SA_SHOWN(mount->path));
     }
 }
 

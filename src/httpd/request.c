@@ -5,6 +5,7 @@
 #include <http_protocol.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
+#include <scoreboard.h>
 #include <util_filter.h>
 
 #include "core/form.h"
@@ -40,6 +41,7 @@ void sa_request_init(sa_request_t *req, request_rec *r, const sa_mount_t *mount)
     memset(req, 0, sizeof(*req));
     req->r = r;
     req->mount = mount;
+    req->args = r->args;
     req->origin = apr_table_get(r->headers_in, "Origin");
     req->origin_listed = origin_listed(mount, req->origin);
     req->call = (sa_call_t) {
@@ -58,6 +60,32 @@ void sa_request_init(sa_request_t *req, request_rec *r, const sa_mount_t *mount)
         .on_event = sa_event_dispatch,
         .log = log_line,
     };
+}
+
+/* ---- query ---- */
+
+json_t *sa_query_parse(sa_request_t *req, sa_error_t **error)
+{
+    apr_pool_t *p = req->r->pool;
+    const char *args = req->args ? req->args : "", *why;
+    json_t *query = sa_form_parse(p, args, strlen(args), &why);
+
+    if (!query) {
+        *error = sa_error(p, SA_E_PARSE_ERROR, why, NULL);
+        (*error)->text = apr_pstrcat(p, "Query string parse error - ", why, NULL);
+    }
+    return query;
+}
+
+void sa_query_hide(sa_request_t *req)
+{
+    request_rec *r = req->r;
+
+    r->args = r->parsed_uri.query = NULL;
+    r->unparsed_uri = r->uri;
+    r->the_request = apr_pstrcat(r->pool, r->method, " ", r->uri, " ", r->protocol, NULL);
+    apr_table_unset(r->headers_in, "Referer");  /* the provider's own page, and its query */
+    ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r);
 }
 
 /* ---- body ---- */

@@ -16,6 +16,8 @@ typedef struct sa_request_t {
     const char *origin;         /* Origin header, NULL when none */
     int origin_listed;          /* and SocialAuthAllowOrigin has it */
     int oauth;                  /* refusals are in the words of RFC 6749 section 5.2 */
+    int browser;                /* refusals go to SocialAuthLoginErrorURL */
+    const char *args;           /* the query string, NULL when none */
     json_t *body;               /* an object, for routes that take one */
     sa_bearer_t bearer;         /* user_id NULL = anonymous */
     int refresh_cookie;         /* the refresh token came in the cookie */
@@ -23,6 +25,10 @@ typedef struct sa_request_t {
 
 /* ---- request.c ---- */
 void sa_request_init(sa_request_t *req, request_rec *r, const sa_mount_t *mount);
+/* The fields of the query string; NULL and *error when it has no meaning. */
+json_t *sa_query_parse(sa_request_t *req, sa_error_t **error);
+/* Takes the query string out of all that is logged or shown from here on; req->args keeps it. */
+void sa_query_hide(sa_request_t *req);
 
 /* Reads the whole body, at most max_body bytes. OK, or a status that must be returned to httpd as it
  * is (the connection is gone or already answered); *error for everything we answer. */
@@ -65,6 +71,9 @@ const char *sa_refresh_field(sa_request_t *req, const char *name, sa_error_t **e
  * token, and where only cookies are delivered, for pages that are given none. */
 sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *tokens, json_t *body,
                                      const char *access, const char *refresh);
+/* Sets the cookies whatever page asks: for a login that its own state cookie has proven to be this
+ * browser's. Fails when a cookie cannot hold its token. */
+sa_error_t *sa_token_cookies_set(sa_request_t *req, const sa_tokens_t *tokens);
 /* Deletes both, unless the request comes from a page that is given none. */
 void sa_token_cookies_clear(sa_request_t *req);
 /* After a refresh: deletes both when it was the cookie's token that was refused. */
@@ -84,6 +93,7 @@ sa_error_t *sa_throttle(sa_request_t *req, const char *kind, const sa_rate_t *ra
 /* All return OK for the handler. */
 int sa_answer_json(sa_request_t *req, int status, const json_t *body);
 int sa_answer_empty(sa_request_t *req, int status);
+int sa_answer_redirect(sa_request_t *req, const char *location);
 int sa_answer_error(sa_request_t *req, const sa_error_t *error);
 
 /* ---- routes.c ---- */

@@ -14,6 +14,9 @@ static void common_headers(sa_request_t *req)
 
     apr_table_setn(headers, "Cache-Control", "no-store");
     apr_table_setn(headers, "X-Content-Type-Options", "nosniff");
+    if (req->browser) {
+        apr_table_setn(headers, "Referrer-Policy", "no-referrer");
+    }
     sa_cors_headers(req);
 }
 
@@ -48,6 +51,12 @@ int sa_answer_empty(sa_request_t *req, int status)
         ap_set_content_length(req->r, 0);
     }
     return OK;
+}
+
+int sa_answer_redirect(sa_request_t *req, const char *location)
+{
+    apr_table_setn(req->r->headers_out, "Location", location);
+    return sa_answer_empty(req, HTTP_MOVED_TEMPORARILY);
 }
 
 /* A body nobody will read is not worth keeping the connection for when it may be large. */
@@ -190,6 +199,15 @@ static void log_refusal(const sa_request_t *req, const sa_error_t *error)
                   user ? user : "-", req->provider ? req->provider->name : "-");
 }
 
+/* The page with ?error=word before its fragment. */
+static const char *error_page(apr_pool_t *p, const char *url, const char *word)
+{
+    const char *fragment = url + strcspn(url, "#");
+    const char *page = apr_pstrmemdup(p, url, (apr_size_t) (fragment - url));
+
+    return apr_pstrcat(p, page, strchr(page, '?') ? "&" : "?", "error=", word, fragment, NULL);
+}
+
 int sa_answer_error(sa_request_t *req, const sa_error_t *error)
 {
     request_rec *r = req->r;
@@ -206,6 +224,10 @@ int sa_answer_error(sa_request_t *req, const sa_error_t *error)
     give_up_body(req);
     if (word) {
         return answer_oauth_error(req, error, word);
+    }
+    if (req->browser && req->mount->login_error_url) {
+        return sa_answer_redirect(req, error_page(r->pool, req->mount->login_error_url,
+                                                  error->word));
     }
     return sa_answer_json(req, error->status, sa_json_own(r->pool, error_body(error)));
 }

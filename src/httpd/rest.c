@@ -4,7 +4,6 @@
 #include <apr_strings.h>
 #include <errno.h>
 
-#include "core/form.h"
 #include "core/json.h"
 #include "core/password.h"
 #include "httpd/routes.h"
@@ -29,14 +28,7 @@ static int answer_empty_object(sa_request_t *req)
 static const char *challenge(sa_request_t *req, sa_error_t **errors)
 {
     apr_pool_t *p = req->r->pool;
-    const char *args = req->r->args ? req->r->args : "", *why;
-    const json_t *query = sa_form_parse(p, args, strlen(args), &why);
-
-    if (!query) {
-        *errors = sa_error(p, SA_E_PARSE_ERROR, why, NULL);
-        (*errors)->text = apr_pstrcat(p, "Query string parse error - ", why, NULL);
-        return NULL;
-    }
+    const json_t *query = sa_query_parse(req, errors);
     const char *value = sa_json_string(query, "code_challenge");
     const char *method = sa_json_string(query, "code_challenge_method");
     if (value && !sa_pkce_challenge_valid(value)) {
@@ -128,7 +120,7 @@ static sa_error_t *read_attempt(sa_request_t *req, sa_attempt_t *attempt)
     return errors;
 }
 
-static void note_provider(sa_request_t *req)
+void sa_rest_note_provider(sa_request_t *req)
 {
     apr_table_setn(req->r->notes, "social-auth-provider", req->provider->name);
 }
@@ -139,7 +131,7 @@ int sa_rest_login(sa_request_t *req)
     sa_tokens_t tokens;
     sa_error_t *error = read_attempt(req, &attempt);
 
-    note_provider(req);
+    sa_rest_note_provider(req);
     if (!error) {
         error = sa_accounts_login(&req->call, req->provider, &attempt, &tokens);
     }
@@ -154,7 +146,7 @@ int sa_rest_link(sa_request_t *req)
     sa_attempt_t attempt;
     sa_error_t *error = read_attempt(req, &attempt);
 
-    note_provider(req);
+    sa_rest_note_provider(req);
     if (!error) {
         error = sa_accounts_link(&req->call, req->provider, &req->bearer, &attempt);
     }
@@ -181,7 +173,7 @@ static int unlink_provider(sa_request_t *req, const apr_int64_t *association, sa
 
 int sa_rest_unlink(sa_request_t *req)
 {
-    note_provider(req);
+    sa_rest_note_provider(req);
     return unlink_provider(req, NULL, NULL);
 }
 
@@ -214,7 +206,7 @@ int sa_rest_disconnect_backend(sa_request_t *req)
 
     req->provider = backend ? sa_provider_enabled(&req->mount->settings, backend) : NULL;
     if (req->provider) {
-        note_provider(req);
+        sa_rest_note_provider(req);
     }
     else if (backend) {
         sa_error_field(req->r->pool, &error, "backend", SA_E_INVALID, "Invalid backend.");

@@ -17,6 +17,8 @@ int sa_rest_token_verify(sa_request_t *req);
 int sa_rest_token_blacklist(sa_request_t *req);
 int sa_rest_jwks(sa_request_t *req);
 
+/* Names the provider for access logs. */
+void sa_rest_note_provider(sa_request_t *req);
 /* {"access","refresh"} */
 int sa_rest_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens);
 

@@ -6,6 +6,7 @@
 
 #include "core/text.h"
 #include "httpd/account.h"
+#include "httpd/browser.h"
 #include "httpd/oauth2.h"
 #include "httpd/password.h"
 #include "httpd/email.h"
@@ -22,6 +23,8 @@ const sa_route_t sa_routes[] = {
     { "disconnect-backend", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_SOCIAL,
       sa_rest_disconnect_backend },
     { "linked-accounts", M_GET, SA_ROUTE_BEARER, sa_rest_linked_accounts },
+    { "login", M_GET, SA_ROUTE_ID | SA_ROUTE_BROWSER | SA_ROUTE_SOCIAL, sa_browser_login },
+    { "complete", M_GET, SA_ROUTE_ID | SA_ROUTE_BROWSER | SA_ROUTE_SOCIAL, sa_browser_complete },
     { "token", M_POST, SA_ROUTE_BODY, sa_oauth2_token },
     { "token/refresh", M_POST, SA_ROUTE_BODY, sa_rest_token_refresh },
     { "token/verify", M_POST, SA_ROUTE_BODY, sa_rest_token_verify },
@@ -104,7 +107,14 @@ static int find_id_route(sa_request_t *req, const char *path, const char *slash)
 {
     req->route = route_of(apr_pstrmemdup(req->r->pool, path, slash - path), SA_ROUTE_ID);
     req->id = slash + 1;
-    return req->route && *req->id && !ap_strchr_c(req->id, '/');
+    if (!req->route || !*req->id || ap_strchr_c(req->id, '/')) {
+        return 0;
+    }
+    if (!(req->route->flags & SA_ROUTE_BROWSER)) {
+        return 1;
+    }
+    req->provider = sa_provider_enabled(&req->mount->settings, req->id);
+    return req->provider && sa_browser_usable(req);
 }
 
 /* Finds route and provider or id for the path below the mount; 0 when there is nothing. */
@@ -215,6 +225,9 @@ int sa_handle(request_rec *r)
     if (!find(&req, without_slash(r->pool, path))) {
         return sa_answer_error(&req, sa_error(r->pool, SA_E_NOT_FOUND, NULL, NULL));
     }
+    if (req.route->flags & SA_ROUTE_BROWSER) {
+        sa_query_hide(&req);
+    }
     if (r->method_number == M_OPTIONS) {
         return options(&req);
     }
@@ -224,5 +237,6 @@ int sa_handle(request_rec *r)
     }
     req.route = route;
     req.oauth = route->flags & SA_ROUTE_OAUTH;
+    req.browser = route->flags & SA_ROUTE_BROWSER;
     return run(&req);
 }

@@ -149,20 +149,11 @@ static sa_error_t *too_long(sa_request_t *req, sa_token_cookie_t which, const ch
                    COOKIE_MAX);
 }
 
-sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *tokens, json_t *body,
-                                     const char *access, const char *refresh)
+sa_error_t *sa_token_cookies_set(sa_request_t *req, const sa_tokens_t *tokens)
 {
     const sa_settings_t *settings = &req->mount->settings;
-    int json_too = req->mount->token_delivery & SA_DELIVER_JSON;
-    sa_error_t *error;
+    sa_error_t *error = too_long(req, SA_COOKIE_ACCESS, tokens->access);
 
-    if (!is_on(req) || !tokens->user) {
-        return NULL;
-    }
-    if (!page_is_trusted(req)) {
-        return json_too ? NULL : csrf_failed(req, "Origin checking failed.");
-    }
-    error = too_long(req, SA_COOKIE_ACCESS, tokens->access);
     if (!error) {
         error = too_long(req, SA_COOKIE_REFRESH, tokens->refresh);
     }
@@ -173,12 +164,27 @@ sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *token
     if (tokens->refresh) {
         set(req, SA_COOKIE_REFRESH, tokens->refresh, settings->refresh_lifetime);
     }
-    if (!json_too) {
+    return NULL;
+}
+
+sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *tokens, json_t *body,
+                                     const char *access, const char *refresh)
+{
+    int json_too = req->mount->token_delivery & SA_DELIVER_JSON;
+
+    if (!is_on(req) || !tokens->user) {
+        return NULL;
+    }
+    if (!page_is_trusted(req)) {
+        return json_too ? NULL : csrf_failed(req, "Origin checking failed.");
+    }
+    sa_error_t *error = sa_token_cookies_set(req, tokens);
+    if (!error && !json_too) {
         json_object_del(body, access);
         json_object_del(body, refresh);
         json_object_set_new(body, "expires_in", json_integer(tokens->expires_in));
     }
-    return NULL;
+    return error;
 }
 
 void sa_token_cookies_clear(sa_request_t *req)

@@ -1,12 +1,15 @@
-"""Tokens in cookies as Chromium keeps them: SocialAuthTokenDelivery cookie."""
+"""Tokens in cookies as Chromium keeps them, and the login by redirect that sets them."""
 import functools
 import http.server
 import pathlib
 import threading
+import urllib.parse
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 
 from support import paths
+from support.client import Browser
 from support.database import Databases
 from support.fake_provider import FakeProvider
 from support.site import STRONG, Settings, Site
@@ -21,16 +24,19 @@ fetch("/api/social-auth/" + path, {
 """
 EVIL = """<!DOCTYPE html><title>evil</title>
 <form method="post" action="%s/api/social-auth/%s" %s><input name="x" value="y"></form>"""
+PAGE = """<!DOCTYPE html><title>page</title>
+<a href="/api/social-auth/login/github/?next=/page.html%3Fwelcome%23top">Sign in with GitHub</a>"""
 
 
 @pytest.fixture(scope="module")
 def site():
-    databases, provider = Databases(), FakeProvider()
+    databases, provider = Databases(), FakeProvider(host="127.0.0.1")       # another site
     made = Site("cookies", "event", databases.make("sqlite3"), provider,
-                Settings(mount="SocialAuthTokenDelivery cookie"))
+                Settings(mount="SocialAuthTokenDelivery cookie\n"
+                               "SocialAuthLoginErrorURL /page.html#sorry"))
     made.httpd.start()
     made.make_user("ada@example.org", "ada")
-    (pathlib.Path(made.httpd.docs) / "page.html").write_text("<!DOCTYPE html><title>page</title>")
+    (pathlib.Path(made.httpd.docs) / "page.html").write_text(PAGE)
     yield made
     made.httpd.stop()
     provider.close()
@@ -89,3 +95,64 @@ def test_T137_T144_a_form_of_another_site_changes_nothing(browser, site, elsewhe
     browser.get(site.url + "/page.html")
     assert call(browser, "linked-accounts/")[0] == 200
     assert call(browser, "token/refresh/", {})[0] == 200
+
+
+# ---- the login by redirect
+
+def click_sign_in(browser, site):
+    browser.get(site.url + "/page.html")
+    browser.find_element("tag name", "a").click()
+    WebDriverWait(browser, 20).until(lambda b: "?" in b.current_url and "page.html" in b.current_url)
+
+
+def nobody(browser, site):
+    browser.get(site.url + "/page.html")
+    assert call(browser, "linked-accounts/")[0] == 401
+
+
+def test_T12_T135_a_link_signs_in(browser, site):
+    site.provider.github.visitor = site.provider.github.user(email="grace@example.com")
+    click_sign_in(browser, site)
+    assert browser.current_url == site.url + "/page.html?welcome#top"
+    assert browser.execute_script("return [document.cookie, document.referrer]") == ["", ""]
+    status, body = call(browser, "linked-accounts/")
+    assert status == 200
+    assert {p["label"]: p["is_linked"] for p in body["providers"]} == \
+        {"GitHub": True, "Google": False}
+    names = {cookie["name"] for cookie in browser.get_cookies()}
+    assert names == {"__Host-sa-access"}                # the state's is gone
+    assert call(browser, "token/refresh/", {})[0] == 200
+    assert browser.execute_script("return history.length") <= 3
+
+
+def test_a_cancelled_login_ends_at_the_page_for_it(browser, site):
+    site.provider.github.visitor = None
+    click_sign_in(browser, site)
+    assert browser.current_url == site.url + "/page.html?error=provider_rejected#sorry"
+    nobody(browser, site)
+
+
+def test_T1_a_way_back_that_somebody_else_began(browser, site):
+    """Login CSRF: it is whole, and Mallory's."""
+    site.provider.github.visitor = site.provider.github.user()
+    mallory = site.browser()
+    there = urllib.parse.urlsplit(mallory.get("login/github/").header("Location"))
+    visit = Browser(site.provider.port, mount="")
+    back = visit.get("%s?%s" % (there.path, there.query)).header("Location")
+    browser.get(back)
+    assert browser.current_url == site.url + "/page.html?error=state_invalid#sorry"
+    nobody(browser, site)
+    assert mallory.get(back.removeprefix(site.url)).header("Location") == "/"
+
+
+def test_T16_an_image_of_another_site_signs_nobody_in(browser, site, elsewhere):
+    site.provider.reset()
+    site.provider.github.visitor = site.provider.github.user()
+    before = site.db.value("SELECT count(*) FROM sa_sessions")
+    browser.get(elsewhere('<!DOCTYPE html><title>evil</title><img onerror="done = 1" '
+                          'src="%s/api/social-auth/login/github/">' % site.url))
+    WebDriverWait(browser, 20).until(lambda b: b.execute_script("return window.done"))
+    assert len(site.provider.asked("/github/authorize")) == 1 and \
+        site.provider.asked("/github/token") == []
+    nobody(browser, site)
+    assert site.db.value("SELECT count(*) FROM sa_sessions") == before

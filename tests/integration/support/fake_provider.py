@@ -222,6 +222,13 @@ class FakeProvider:
         return Reply(404, {"message": "Not Found"})
 
 
+def _sent_back(query, **fields):
+    """The browser on its way back from the authorization endpoint."""
+    fields["state"] = query["state"]
+    return Reply(302, headers={"Location": query["redirect_uri"] + "?"
+                               + urllib.parse.urlencode(fields)})
+
+
 def _challenge(verifier):
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
@@ -238,15 +245,17 @@ class GitHub:
     def reset(self):
         self._codes, self._tokens = {}, {}
         self._foreign = set()
+        self.visitor = None             # whose browser comes by, agreeing to all; None: cancels
 
     @property
     def options(self):
         """The SocialAuthProvider line that points the module here."""
         u = self._provider.url
-        return ("github client-id=%s client-secret=%s token-url=%s/github/token"
-                " userinfo-url=%s/github/user emails-url=%s/github/emails"
-                " token-check-url=%s/applications/%s/token allow-http=on"
-                % (GITHUB_CLIENT, GITHUB_SECRET, u, u, u, u, GITHUB_CLIENT))
+        return ("github client-id=%s client-secret=%s authorize-url=%s/github/authorize"
+                " token-url=%s/github/token userinfo-url=%s/github/user"
+                " emails-url=%s/github/emails token-check-url=%s/applications/%s/token"
+                " allow-http=on"
+                % (GITHUB_CLIENT, GITHUB_SECRET, u, u, u, u, u, GITHUB_CLIENT))
 
     def user(self, email=None, id=None, login=None, name="Ada Lovelace", emails=None, **more):
         """A GitHub account. emails: /user/emails as it is; email: one primary and verified address."""
@@ -280,6 +289,8 @@ class GitHub:
 
     def answer(self, request):
         path = self._real.get(request.path, request.path)
+        if path == "/github/authorize":
+            return self._authorize(request.query)
         if path == "/github/token":
             return self._token(request)
         if path == "/github/user":
@@ -289,6 +300,15 @@ class GitHub:
         if path == "/applications/%s/token" % GITHUB_CLIENT:
             return self._check(request)
         return None
+
+    def _authorize(self, query):
+        if query.get("client_id") != GITHUB_CLIENT:
+            return Reply(404)
+        if self.visitor is None:
+            return _sent_back(query, error="access_denied",
+                              error_description="The user has denied your application access.")
+        return _sent_back(query, code=self.code(self.visitor, query.get("code_challenge"),
+                                                query["redirect_uri"]))
 
     def _check(self, request):
         pair = "%s:%s" % (GITHUB_CLIENT, GITHUB_SECRET)
@@ -359,7 +379,8 @@ class Google:
 
     def reset(self):
         self.keys = list(Google._keys)
-        self._tokens = {}
+        self._codes, self._tokens = {}, {}
+        self.visitor = None             # claims of whose browser comes by; None: cancels
         self.cache_control = "public, max-age=3600"
 
     @property
@@ -368,6 +389,13 @@ class Google:
         return ("google client-id=%s jwks-url=%s/google/certs userinfo-url=%s/google/userinfo"
                 " token-check-url=%s/google/tokeninfo issuer=%s allow-http=on"
                 % (GOOGLE_CLIENT, u, u, u, self.issuer))
+
+    @property
+    def code_options(self):
+        """The same with the code flow."""
+        u = self._provider.url
+        return ("%s client-secret=%s authorize-url=%s/google/authorize token-url=%s/google/token"
+                % (self.options, GOOGLE_SECRET, u, u))
 
     def jwks(self):
         return {"keys": [key.jwk() for key in self.keys]}
@@ -403,11 +431,39 @@ class Google:
         if request.path == "/google/certs":
             headers = [("Cache-Control", self.cache_control)] if self.cache_control else []
             return Reply(200, self.jwks(), headers=headers)
+        if request.path == "/google/authorize":
+            return self._authorize(request.query)
+        if request.path == "/google/token":
+            return self._token(request.form)
         if request.path == "/google/tokeninfo":
             return self._tokeninfo(request)
         if request.path == "/google/userinfo":
             return self._userinfo(request)
         return None
+
+    def _authorize(self, query):
+        if (query.get("client_id"), query.get("response_type")) != (GOOGLE_CLIENT, "code") \
+                or "openid" not in query.get("scope", "").split():
+            return Reply(400, "invalid_request", content_type="text/plain")
+        if self.visitor is None:
+            return _sent_back(query, error="access_denied")
+        code = "4/0A" + secrets.token_urlsafe(30)
+        with self._provider.lock:
+            self._codes[code] = (self.claims(**{"nonce": query.get("nonce"), **self.visitor}),
+                                 query.get("code_challenge"), query["redirect_uri"])
+        return _sent_back(query, code=code, iss=self.issuer, scope=query["scope"], prompt="none")
+
+    def _token(self, form):
+        with self._provider.lock:
+            claims, challenge, redirect_uri = self._codes.pop(form.get("code"), (None, None, None))
+        if (form.get("client_id"), form.get("client_secret")) != (GOOGLE_CLIENT, GOOGLE_SECRET):
+            return Reply(401, {"error": "invalid_client"})
+        if claims is None or form.get("redirect_uri") != redirect_uri \
+                or (challenge and _challenge(form.get("code_verifier", "")) != challenge):
+            return Reply(400, {"error": "invalid_grant", "error_description": "Bad Request"})
+        return Reply(200, {"access_token": "ya29.a0" + secrets.token_urlsafe(40),
+                           "expires_in": 3599, "token_type": "Bearer", "scope": "openid email",
+                           "id_token": self.id_token(claims)})
 
     def _claims_of(self, token):
         with self._provider.lock:
