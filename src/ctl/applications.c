@@ -147,7 +147,7 @@ int ctl_applications_create(ctl_t *ctl, const char **operands)
         .grants = ctl->grants ? ctl->grants : DEFAULT_GRANTS,
         .scopes = ctl->scopes ? ctl->scopes : DEFAULT_SCOPES,
         .redirect_uris = ctl->redirect_uris ? ctl->redirect_uris : "",
-        .created = apr_time_sec(apr_time_now()),
+        .created = apr_time_sec(apr_time_now()), .trusted = ctl->trusted,
     };
     const char *why = problem(ctl, &application), *secret = NULL;
     sa_user_t *owner = NULL;
@@ -173,15 +173,16 @@ int ctl_applications_create(ctl_t *ctl, const char **operands)
 
 static void say_application(ctl_t *ctl, const sa_application_t *application)
 {
-    ctl_say(ctl, json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s?}",
+    ctl_say(ctl, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:s?}",
                            "client_id", application->client_id, "name", application->name,
-                           "public", application->secret == NULL, "grants", application->grants,
+                           "public", application->secret == NULL,
+                           "trusted", application->trusted, "grants", application->grants,
                            "scopes", application->scopes,
                            "redirect_uris", application->redirect_uris,
                            "owner", application->owner_id),
-            "%s  %s  %s  grants: %s  scopes: %s%s%s%s%s", application->client_id,
+            "%s  %s  %s%s  grants: %s  scopes: %s%s%s%s%s", application->client_id,
             application->name, application->secret ? "confidential" : "public",
-            application->grants, application->scopes,
+            application->trusted ? ", trusted" : "", application->grants, application->scopes,
             *application->redirect_uris ? "  redirect: " : "", application->redirect_uris,
             application->owner_id ? "  owner: " : "",
             application->owner_id ? application->owner_id : "");

@@ -37,7 +37,7 @@ typedef struct {
     int password_stdin, no_password, staff, superuser;
     const char *name, *client_id, *grants, *scopes, *redirect_uris;     /* of an application */
     const char *owner;          /* of it: a USER */
-    int public_client, secret_stdin;
+    int public_client, trusted, secret_stdin;
     int limit;
     const char *after;
     int yes, force, purge, off, all, only_dead;

@@ -26,7 +26,7 @@ const ctl_command_t ctl_commands[] = {
     { "applications create", 0, ctl_applications_create,
       "applications create --name NAME [--client-id ID] [--public | --secret-stdin]\n"
       "               [--grants GRANTS] [--scopes SCOPES] [--redirect-uris URIS]\n"
-      "               [--owner USER]", 0 },
+      "               [--owner USER] [--trusted]", 0 },
     { "applications list", 0, ctl_applications_list,
       "applications list [--limit N] [--after ID]", 0 },
     { "applications rotate-secret", 1, ctl_applications_rotate_secret,

@@ -14,7 +14,7 @@ enum {
     OPT_EMAIL, OPT_USERNAME, OPT_FIRST_NAME, OPT_LAST_NAME, OPT_PASSWORD_STDIN, OPT_NO_PASSWORD,
     OPT_STAFF, OPT_SUPERUSER, OPT_NAME, OPT_CLIENT_ID, OPT_PUBLIC, OPT_SECRET_STDIN, OPT_GRANTS,
     OPT_SCOPES, OPT_REDIRECT_URIS, OPT_OWNER, OPT_LIMIT, OPT_AFTER, OPT_YES, OPT_PURGE, OPT_OFF,
-    OPT_FORCE, OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_FROM_DRIVER,
+    OPT_FORCE, OPT_TRUSTED, OPT_USER, OPT_ALL, OPT_DEAD, OPT_BITS, OPT_KID, OPT_FROM_DRIVER,
     OPT_FROM_PARAMS, OPT_FROM_PARAMS_STDIN, OPT_FROM_USER_TABLE, OPT_VERSION
 };
 
@@ -44,6 +44,7 @@ static const apr_getopt_option_t options[] = {
     { "scopes", OPT_SCOPES, 1, "SCOPES  with spaces between (default: read write)" },
     { "redirect-uris", OPT_REDIRECT_URIS, 1, "URIS  where authorization codes may go, with spaces between" },
     { "owner", OPT_OWNER, 1, "USER  whose application it is" },
+    { "trusted", OPT_TRUSTED, 0, "it is the site's own: users are not asked for consent" },
     { "limit", OPT_LIMIT, 1, "N  (default 100)" },
     { "after", OPT_AFTER, 1, "ID  those after this one" },
     { "off", OPT_OFF, 0, "takes the right away" },
@@ -145,6 +146,7 @@ static int take(ctl_t *ctl, int option, const char *value)
     case OPT_STAFF: ctl->staff = 1; break;
     case OPT_SUPERUSER: ctl->staff = ctl->superuser = 1; break;
     case OPT_PUBLIC: ctl->public_client = 1; break;
+    case OPT_TRUSTED: ctl->trusted = 1; break;
     case OPT_SECRET_STDIN: ctl->secret_stdin = 1; break;
     case OPT_LIMIT:
         ctl->limit = atoi(value);

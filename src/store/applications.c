@@ -12,6 +12,7 @@ static void from_row(sa_application_t *application, const sa_rows_t *rows, int r
         .redirect_uris = sa_rows_text(rows, row, 5),
         .owner_id = sa_rows_text(rows, row, 6),
         .created = sa_rows_number(rows, row, 7),
+        .trusted = sa_rows_true(rows, row, 8),
     };
 }
 
@@ -63,6 +64,7 @@ sa_error_t *sa_store_create_application(sa_work_t *work, const sa_application_t 
         sa_text(application->secret), sa_text(application->grants),
         sa_text(application->scopes), sa_text(application->redirect_uris),
         sa_column(application->owner_id), sa_number(application->created),
+        sa_number(application->trusted ? 1 : 0),
     };
     return run_done(work, SA_OP_CREATE_APPLICATION, params, SA_COUNT_OF(params), done);
 }

@@ -21,7 +21,8 @@
  *   event   1 id, 2 type, 3 provider, 4 address, 5 request id, 6 time, 7 targets (NULL: no row)
  *   session 8 sid, 9 jti, 10 iat, 11 exp, 12 expires, 13 auth_time, 14 amr, 15 mount,
  *           16 client_id, 17 scope
- *   application  client id, name, secret, grants, scopes, redirect URIs, owner, created */
+ *   application  client id, name, secret, grants, scopes, redirect URIs, owner, created,
+ *                trusted */
 typedef enum {
     SA_OP_SCHEMA_EXISTS,        /* -> 1 or 0 */
     SA_OP_SCHEMA_VERSION,       /* -> version, made for another user table */
@@ -58,6 +59,12 @@ typedef enum {
     SA_OP_LIST_APPLICATIONS,    /* 1 after, 2 limit -> application */
     SA_OP_SET_CLIENT_SECRET,    /* 1 client id, 2 old, 3 new -> 1 when done */
     SA_OP_DELETE_APPLICATION,   /* 1 client id, 2 now -> 1 when done */
+    SA_OP_CREATE_CODE,          /* 1 id, 2 client id, 3 user, 4 redirect URI, 5 scope, 6 challenge,
+                                 * 7 auth_time, 8 amr, 9 expires, 10 sid (NULL: of none), 11 now
+                                 * -> 1 when done */
+    SA_OP_USE_CODE,             /* event, 8 id, 9 client id, 10 redirect URI, 11 challenge, 12 now,
+                                 * 13 sid, 14 jti, 15 exp, 16 expires, 17 mount
+                                 * -> verdict, used by, auth_time, amr, scope, user */
     SA_OP_REVOCATIONS_ALL,      /* 1 memory in seconds -> cursor, sid, seconds left; at least one row */
     SA_OP_REVOCATIONS,          /* 1 memory, 2 cursor -> the same; cursor NULL: made in another past */
     SA_OP_LINKS,                /* 1 user, 2 sid, 3 now
@@ -95,6 +102,7 @@ typedef enum {
     SA_OP_PURGE_OUTBOX,         /* 1 older than, 2 limit -> how many */
     SA_OP_PURGE_MAILS,          /* 1 now, 2 limit -> how many */
     SA_OP_PURGE_REVOCATIONS,    /* 1 seconds kept, 2 limit -> how many */
+    SA_OP_PURGE_CODES,          /* 1 older than, 2 limit -> how many */
     SA_OP_LIST_USERS,           /* 1 after, 2 limit -> user */
     SA_OP_SET_ACTIVE,           /* 1 user, 2 active, 3 now, 4 active as a number -> 1 when done */
     SA_OP_SET_STAFF,            /* 1 user, 2 staff -> 1 when done */

@@ -37,10 +37,17 @@
     "WHERE NOT EXISTS (SELECT 1 FROM {users} u WHERE {email_is $13}) "                        \
     "ON CONFLICT DO NOTHING RETURNING {id}"
 
-#define APPLICATION "client_id, name, client_secret, grants, scopes, redirect_uris, owner_id, created"
+#define APPLICATION "client_id, name, client_secret, grants, scopes, redirect_uris, owner_id, " \
+    "created, trusted"
 #define SESSION_OUT                                                                           \
     "SELECT sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, client_id, scope "   \
     "FROM sa_sessions "
+/* Whoever used it first; then the client, and last what else it is bound to: a wrong try of its own
+ * client spends it. */
+#define CODE_VERDICT                                                                          \
+    "CASE WHEN c.used_by IS NOT NULL THEN 1 WHEN c.client_id <> $9 THEN 2 "                   \
+    "WHEN c.expires <= $12 OR c.redirect_uri NOT IN ('', COALESCE($10, '')) "                 \
+    "OR c.challenge IS DISTINCT FROM $11 THEN 3 WHEN NOT usable THEN 4 ELSE 0 END"
 #define REVOCATION_LEFT "$1 - (extract(epoch FROM now())::bigint - r.at)"
 
 const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
@@ -157,7 +164,7 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_APPLICATION] = { "application", SA_STATEMENT_READS,
         "SELECT " APPLICATION " FROM sa_applications WHERE client_id = $1" },
     [SA_OP_CREATE_APPLICATION] = { "new application", SA_STATEMENT_KEYED,
-        "INSERT INTO sa_applications (" APPLICATION ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+        "INSERT INTO sa_applications (" APPLICATION ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
         "ON CONFLICT DO NOTHING RETURNING 1" },
     [SA_OP_LIST_APPLICATIONS] = { "list of applications", SA_STATEMENT_READS,
         "SELECT " APPLICATION " FROM sa_applications WHERE client_id > $1 OR $1 IS NULL "
@@ -170,6 +177,26 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "ended AS (UPDATE sa_sessions s SET revoked_at = $2 FROM gone "
         "WHERE s.client_id = gone.client_id AND s.revoked_at IS NULL) "
         "SELECT 1 FROM gone" },
+
+    [SA_OP_CREATE_CODE] = { "new code", SA_STATEMENT_KEYED,
+        "INSERT INTO sa_codes (id, client_id, user_id, redirect_uri, scope, challenge, "
+        "auth_time, amr, expires) SELECT $1, $2, {u.id}, $4, $5, $6, $7, $8, $9 "
+        "FROM {users} u WHERE {u.id} = $3 "
+        "AND {usable} AND ($10 IS NULL OR EXISTS (SELECT 1 FROM sa_sessions s WHERE s.sid = $10 "
+        "AND s.user_id = {u.id} AND s.revoked_at IS NULL AND s.expires > $11)) RETURNING 1" },
+    [SA_OP_USE_CODE] = { "use of a code", 0,
+        "WITH c AS (SELECT c.*, {user} FROM sa_codes c JOIN {users} u ON {u.id} = c.user_id "
+        "WHERE c.id = $8 FOR NO KEY UPDATE OF c), "
+        "v AS (SELECT c.*, " CODE_VERDICT " AS verdict FROM c), "
+        "used AS (UPDATE sa_codes t SET used_by = $13 FROM v WHERE t.id = v.id "
+        "AND v.used_by IS NULL AND v.client_id = $9), "
+        "session AS (INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time, "
+        "amr, mount, client_id, scope) SELECT $13, user_id, $14, $12, $15, $16, auth_time, amr, "
+        "$17, client_id, scope FROM v WHERE verdict = 0), "
+        "ended AS (UPDATE sa_sessions s SET revoked_at = $12 FROM v WHERE v.verdict = 1 "
+        "AND s.sid = v.used_by AND s.revoked_at IS NULL), "
+        "event AS (" EVENT("v.user_id", "v") " AND verdict = 1) "
+        "SELECT verdict, used_by, auth_time, amr, scope, {out} FROM v" },
 
     [SA_OP_REVOCATIONS_ALL] = { "ended sessions", SA_STATEMENT_READS,
         "SELECT pg_current_snapshot()::text, r.sid, " REVOCATION_LEFT " FROM (SELECT 1) AS one "
@@ -314,6 +341,12 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "WHERE at <= extract(epoch FROM now())::bigint - $1 ORDER BY at LIMIT $2 "
         "FOR UPDATE SKIP LOCKED), "
         "gone AS (DELETE FROM sa_revocations r USING old WHERE r.id = old.id RETURNING 1) "
+        "SELECT count(*) FROM gone" },
+
+    [SA_OP_PURGE_CODES] = { "purge of codes", 0,
+        "WITH old AS (SELECT id FROM sa_codes WHERE expires <= $1 ORDER BY expires LIMIT $2 "
+        "FOR UPDATE SKIP LOCKED), "
+        "gone AS (DELETE FROM sa_codes c USING old WHERE c.id = old.id RETURNING 1) "
         "SELECT count(*) FROM gone" },
 
     [SA_OP_LIST_USERS] = { "list of users", SA_STATEMENT_READS | SA_STATEMENT_KEYED,

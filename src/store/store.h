@@ -172,6 +172,7 @@ typedef struct {
     const char *grants, *scopes, *redirect_uris;        /* space-separated */
     const char *owner_id;       /* NULL when none */
     apr_int64_t created;
+    int trusted;                /* the site's own: nobody is asked before it gets a code */
 } sa_application_t;
 /* *application NULL when there is none. */
 sa_error_t *sa_store_application(sa_work_t *work, const char *client_id,
@@ -187,6 +188,41 @@ sa_error_t *sa_store_set_client_secret(sa_work_t *work, const char *client_id, c
 /* Its codes go and its sessions end with it. */
 sa_error_t *sa_store_delete_application(sa_work_t *work, const char *client_id, apr_int64_t now,
                                         int *done);
+
+/* ---- authorization codes (RFC 6749 section 4.1) ---- */
+typedef struct {
+    const char *id;             /* a digest of the code, which is not stored */
+    const char *client_id, *user_id;
+    const char *redirect_uri;   /* "" = the authorization request named none */
+    const char *scope;
+    const char *challenge;      /* RFC 7636, S256; NULL when none */
+    apr_int64_t auth_time;      /* when the user signed in, and how */
+    const char *amr;
+    apr_int64_t expires;
+} sa_code_t;
+/* sid: the session of the user who allows it, NULL for a token without one. *done 0 when that is
+ * over or the user not usable. */
+sa_error_t *sa_store_create_code(sa_work_t *work, const sa_code_t *code, const char *sid,
+                                 apr_int64_t now, int *done);
+
+typedef enum {
+    SA_CODE_GOOD,               /* used now: the session is stored */
+    SA_CODE_REUSED,             /* it was used before: that session is ended now */
+    SA_CODE_FOREIGN,            /* another client's; its own can still use it */
+    SA_CODE_WRONG,              /* too late, or another redirect URI or verifier; it is used now */
+    SA_CODE_USER_GONE,          /* user deleted or inactive */
+    SA_CODE_UNKNOWN
+} sa_code_verdict_t;
+typedef struct {
+    const char *id, *client_id;
+    const char *redirect_uri, *challenge;       /* NULL when the request has none */
+    apr_int64_t now;
+    const sa_event_t *reuse_event;      /* stored when SA_CODE_REUSED */
+} sa_code_use_t;
+/* One statement (SQLite: one short write transaction). session: the new one; its auth_time, amr and
+ * scope are set to the code's. *used_by: the sid of an earlier use, NULL when there was none. */
+sa_error_t *sa_store_use_code(sa_work_t *work, const sa_code_use_t *use, sa_session_t *session,
+                              sa_code_verdict_t *verdict, const char **used_by, sa_user_t **user);
 
 /* ---- profile ---- */
 typedef struct {
@@ -345,10 +381,8 @@ sa_error_t *sa_store_verify_email(sa_work_t *work, const char *user_id, const ch
 sa_error_t *sa_store_set_email(sa_work_t *work, const char *user_id, const char *email, int *done);
 
 /* ---- upkeep ---- */
-/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, mails, events that nobody took for 30
- * days); *n: how many in all. */
-/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, revocations, events that nobody
- * took for 30 days); *n: how many in all. */
+/* Deletes at most `limit` expired rows of each kind (sessions, spent ids, mails, revocations, codes
+ * after a day, events that nobody took for 30 days); *n: how many in all. */
 sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n);
 
 /* ---- administration ---- */

@@ -43,10 +43,16 @@ def test_public_client_has_no_secret(database):
                   "--redirect-uris", "https://app.test/cb http://localhost:3000/cb com.example.app:/cb")
     assert made == {"client_id": "app-1", "client_secret": None}
     listed = json.loads(database.ctl("--json", "applications", "list").stdout)
-    assert listed == {"client_id": "app-1", "name": "App", "public": True,
+    assert listed == {"client_id": "app-1", "name": "App", "public": True, "trusted": False,
                       "grants": "authorization_code refresh_token", "scopes": "read", "owner": None,
                       "redirect_uris": "https://app.test/cb http://localhost:3000/cb com.example.app:/cb"}
     assert "public" in database.ctl("applications", "list").stdout
+
+
+def test_the_sites_own_application_is_trusted(database):
+    create(database, "--name", "Own", "--trusted")
+    assert json.loads(database.ctl("--json", "applications", "list").stdout)["trusted"] is True
+    assert "  confidential, trusted  " in database.ctl("applications", "list").stdout
 
 
 def test_a_secret_may_be_kept(database):

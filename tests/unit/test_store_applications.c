@@ -29,6 +29,7 @@ static void test_what_is_stored_comes_back(void **state)
     int done;
 
     given.owner_id = owner;
+    given.trusted = 1;
     sa_work_t *work = work_of(db);
     ok(sa_store_create_application(work, &given, &done));
     assert_true(done);
@@ -41,6 +42,7 @@ static void test_what_is_stored_comes_back(void **state)
     assert_string_equal(found->redirect_uris, "https://a.test/cb https://b.test/cb");
     assert_string_equal(found->owner_id, owner);
     assert_int_equal(found->created, NOW);
+    assert_true(found->trusted);
     ok(sa_store_application(work, "c1", &found));       /* byte-exact */
     assert_null(found);
     ok(sa_store_application(work, "C1 ", &found));
@@ -77,6 +79,7 @@ static void test_list(void **state)
     assert_int_equal(list->nelts, 2);
     assert_string_equal(APR_ARRAY_IDX(list, 0, sa_application_t).client_id, "C1");
     assert_null(APR_ARRAY_IDX(list, 1, sa_application_t).secret);
+    assert_false(APR_ARRAY_IDX(list, 1, sa_application_t).trusted);
     ok(sa_store_list_applications(work, "C2", 2, &list));
     assert_int_equal(list->nelts, 1);
     assert_string_equal(APR_ARRAY_IDX(list, 0, sa_application_t).client_id, "C3");
