@@ -228,6 +228,37 @@ sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application
 /* What is stored of a secret that was made at random; NULL when there was no memory. */
 const char *sa_client_secret_hash(apr_pool_t *p, const char *secret);
 
+/* *application NULL when there is none. */
+sa_error_t *sa_client_find(sa_call_t *call, const char *client_id,
+                           sa_application_t **application);
+
+/* ---- authorize.c: authorization codes (RFC 6749 section 4.1) with PKCE (RFC 7636) ---- */
+typedef struct {                /* the request; NULL = absent */
+    const char *client_id, *redirect_uri, *response_type, *response_mode, *scope, *state,
+               *code_challenge, *code_challenge_method;
+} sa_authorization_t;
+/* Whose request it is, and in *redirect where its answer may go. A refusal is for the user's eyes
+ * only: nobody is sent to an address that is not the client's. */
+sa_error_t *sa_authorize_client(sa_call_t *call, const sa_authorization_t *request,
+                                sa_application_t **application, const char **redirect);
+/* What the client may have of it. A refusal goes to the client. */
+sa_error_t *sa_authorize_check(sa_call_t *call, const sa_authorization_t *request,
+                               const sa_application_t *application, sa_client_t *client);
+/* A code for the bearer's account; SA_E_LOGIN_REQUIRED when it, or its session, is gone. */
+sa_error_t *sa_authorize_code(sa_call_t *call, const sa_authorization_t *request,
+                              const sa_client_t *client, const sa_bearer_t *bearer,
+                              const char **code);
+/* What a user was asked, signed: good for this user's session, for this question and for ten
+ * minutes. */
+const char *sa_consent_sign(sa_call_t *call, const sa_bearer_t *bearer, const char *question);
+int sa_consent_verify(sa_call_t *call, const sa_bearer_t *bearer, const char *question,
+                      const char *signature);
+/* RFC 6749 section 4.1.3. redirect_uri and verifier may be NULL. SA_E_INVALID_GRANT; a code that
+ * comes back ends what it has given. */
+sa_error_t *sa_accounts_exchange(sa_call_t *call, const sa_client_t *client, const char *code,
+                                 const char *redirect_uri, const char *verifier,
+                                 sa_tokens_t *tokens);
+
 /* ---- passwords.c ---- */
 /* Ends all other sessions of the user. What is wrong is a field error under old_password (word
  * wrong_password, also for an account without a password) or new_password. */

@@ -39,7 +39,7 @@ static sa_error_t *verify(sa_call_t *call, const sa_application_t *application, 
     return error;
 }
 
-static sa_error_t *find(sa_call_t *call, const char *client_id, sa_application_t **application)
+sa_error_t *sa_client_find(sa_call_t *call, const char *client_id, sa_application_t **application)
 {
     sa_work_t *work;
     sa_error_t *error = sa_open(call, &work);
@@ -92,7 +92,7 @@ static sa_error_t *check_secret(sa_call_t *call, const sa_application_t *applica
 sa_error_t *sa_client_authenticate(sa_call_t *call, const char *client_id, const char *secret,
                                    sa_application_t **application)
 {
-    sa_error_t *error = find(call, client_id, application);
+    sa_error_t *error = sa_client_find(call, client_id, application);
 
     if (error) {
         return error;

@@ -81,6 +81,10 @@ static const shape_t shapes[] = {
     [SA_E_INVALID_SCOPE] = { "invalid_scope", 400, "detail",
                              "The requested scope is invalid, unknown or exceeds what may be "
                              "granted." },
+    [SA_E_ACCESS_DENIED] = { "access_denied", 403, "detail", "The user has refused." },
+    [SA_E_UNSUPPORTED_RESPONSE_TYPE] = { "unsupported_response_type", 400, "detail",
+                                         "The response type must be code." },
+    [SA_E_LOGIN_REQUIRED] = { "login_required", 401, "detail", "The user is not signed in." },
     [SA_E_CONFLICT] = { "unavailable", 503, "detail",
                         "Service temporarily unavailable, try again later." },
 };

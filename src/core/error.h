@@ -52,6 +52,9 @@ typedef enum {
     SA_E_UNAUTHORIZED_CLIENT,
     SA_E_UNSUPPORTED_GRANT_TYPE,
     SA_E_INVALID_SCOPE,         /* … to here */
+    SA_E_ACCESS_DENIED,         /* RFC 6749 section 4.1.2.1, these two */
+    SA_E_UNSUPPORTED_RESPONSE_TYPE,
+    SA_E_LOGIN_REQUIRED,        /* OpenID Connect Core section 3.1.2.6 */
     SA_E_CONFLICT               /* internal: a concurrent change won; the caller looks again */
 } sa_error_kind_t;
 

@@ -123,6 +123,7 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_INT(allow_credentials);
     MERGE_INT(token_delivery);
     MERGE_POINTER(login_error_url);
+    MERGE_POINTER(login_url);
     MERGE_POINTER(allow_headers);
     MERGE_INT(connect_ms);
     MERGE_INT(total_ms);

@@ -51,6 +51,7 @@ typedef struct {
     const char *login_error_url;        /* where one that failed ends; NULL = in a JSON answer */
     const char *cookie_tag;     /* ends the names of token cookies: "", or "-" + 8 hex digits
                                  * where the virtual host has several mounts */
+    const char *login_url;      /* the site's page for signing in: a path or a URL; NULL = none */
     const char *allow_headers;  /* for Access-Control-Allow-Headers: "authorization, content-type, …" */
     apr_array_header_t *webhooks;       /* sa_webhook_t */
     sa_mount_mail_t mail;

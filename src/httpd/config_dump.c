@@ -148,7 +148,7 @@ static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_r
     }
     return json_pack(
         "{s:s, s:b, s:s, s:s, s:s, s:b, s:s?, s:s?, s:s?, s:s?, s:o, s:i, s:i, s:i, s:I, s:i, s:o, s:b, s:s,"
-        " s:s, s:s?, s:o, s:o, s:o}",
+        " s:s, s:s?, s:s?, s:o, s:o, s:o}",
         "server", s->port ? apr_psprintf(p, "%s:%u", s->server_hostname, (unsigned)s->port)
                           : s->server_hostname,
         "is_main", s == main_server, "mount", mount->path, "defn", mount->defn, "base_url", mount->base_url,
@@ -162,6 +162,7 @@ static json_t *dump_mount(apr_pool_t *p, const sa_mount_t *mount, const server_r
         "allow_credentials", mount->allow_credentials, "allow_headers", mount->allow_headers,
         "token_delivery", delivery[mount->token_delivery],
         "login_error_url", mount->login_error_url,
+        "login_url", mount->login_url,
         "webhooks", webhooks, "settings", settings,
         "providers", dump_providers(mount->settings.providers));
 }

@@ -64,6 +64,7 @@ typedef struct {
     int allow_credentials;
     int token_delivery;         /* of sa_delivery_t */
     const char *login_error_url;
+    const char *login_url;
     apr_array_header_t *allow_headers;  /* const char *, lower case */
 
     int connect_ms;

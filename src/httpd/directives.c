@@ -365,6 +365,22 @@ static const char *set_ca_bundle(cmd_parms *cmd, void *data, const char *value)
     return NULL;
 }
 
+static const char *set_login_url(cmd_parms *cmd, void *data, const char *value)
+{
+    sa_dir_conf_t *conf = data;
+    const char *problem = sa_directive_begin(cmd, conf);
+
+    if (problem) {
+        return problem;
+    }
+    if (!sa_return_to_valid(value, NULL) && sa_endpoint_problem(value, SA_URL_ALLOW_HTTP)) {
+        return sa_directive_error(cmd, value, "must be a path of this server, like /login/, or an "
+                                  "https:// address");
+    }
+    conf->login_url = value;
+    return NULL;
+}
+
 static const char *set_outgoing_proxy(cmd_parms *cmd, void *data, const char *value)
 {
     sa_dir_conf_t *conf = data;
@@ -532,6 +548,8 @@ const command_rec sa_directives[] = {
         "how browsers get their tokens: json, cookie, both"),
     AP_INIT_TAKE1("SocialAuthLoginErrorURL", set_login_error_url, NULL, CONTEXT,
         "the page for those whose login by redirect failed"),
+    AP_INIT_TAKE1("SocialAuthLoginURL", set_login_url, NULL, CONTEXT,
+        "the site's page for signing in, which is given where to go then as next="),
     AP_INIT_ITERATE("SocialAuthAllowOrigin", add_allow_origin, NULL, CONTEXT,
         "origins whose pages may call the API"),
     AP_INIT_FLAG("SocialAuthAllowCredentials", set_flag, AT(allow_credentials), CONTEXT,

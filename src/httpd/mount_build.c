@@ -160,6 +160,7 @@ static void fill_http(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t 
     APR_ARRAY_PUSH(mount->next_origins, const char *) = mount->base_url;
     mount->login_error_url = conf->login_error_url;
     mount->cookie_tag = "";
+    mount->login_url = conf->login_url;
     mount->allow_headers = allow_headers(check->p, conf);
     mount->hash_concurrency = VALUE(hash_concurrency, processors());
     mount->shared_bytes = (apr_size_t)VALUE(shared_bytes, 8388608);

@@ -9,6 +9,7 @@
 #include "httpd/rest.h"
 #include "httpd/routes.h"
 
+#define CODE "authorization_code"
 #define INTROSPECTION "introspection"   /* the scope that may look into anybody's tokens */
 
 /* ---- RFC 6749 section 5.1 ---- */
@@ -51,7 +52,13 @@ static sa_error_t *client_for(sa_request_t *req, const char *grant, const char *
     sa_application_t *application;
     sa_error_t *error = sa_oauth2_client(req, &application);
 
-    return error ? error : sa_client_grant(&req->call, application, grant, scope, client);
+    if (error) {
+        return error;
+    }
+    /* One that gets codes may be another site's, or a program: its tokens are no cookies here. */
+    req->no_cookies = !req->refresh_cookie
+                      && sa_words_have(application->grants, CODE, strlen(CODE));
+    return sa_client_grant(&req->call, application, grant, scope, client);
 }
 
 static const char *optional(sa_request_t *req, const char *name, sa_error_t **error)
@@ -87,6 +94,22 @@ static sa_error_t *grant_password(sa_request_t *req, sa_tokens_t *tokens)
     }
     return error ? error
                  : sa_accounts_password_login(&req->call, username, -1, password, &client, tokens);
+}
+
+/* RFC 6749 section 4.1.3. */
+static sa_error_t *grant_code(sa_request_t *req, sa_tokens_t *tokens)
+{
+    sa_error_t *error = NULL;
+    const char *code = required(req, "code", &error);
+    const char *redirect_uri = optional(req, "redirect_uri", &error);
+    const char *verifier = optional(req, "code_verifier", &error);
+    sa_client_t client;
+
+    if (!error) {
+        error = client_for(req, CODE, NULL, &client);
+    }
+    return error ? error : sa_accounts_exchange(&req->call, &client, code, redirect_uri, verifier,
+                                                tokens);
 }
 
 /* RFC 6749 section 6. */
@@ -130,6 +153,7 @@ static const struct {
     { "password", grant_password },
     { "refresh_token", grant_refresh },
     { "client_credentials", grant_client_credentials },
+    { CODE, grant_code },
 };
 #define GRANTS (sizeof(grants) / sizeof(grants[0]))
 
@@ -330,12 +354,15 @@ int sa_oauth2_metadata(sa_request_t *req)
     apr_pool_t *p = req->r->pool;
     const char *base = apr_pstrcat(p, req->mount->base_url, req->mount->path, "/", NULL);
     json_t *body = json_pack(
-        "{s:s, s:s+, s:s+, s:s+, s:s+, s:[], s:o, s:[s,s,s], s:[s,s]}",
-        "issuer", req->mount->settings.issuer,
+        "{s:s, s:s+, s:s+, s:s+, s:s+, s:s+, s:[s], s:[s], s:[s], s:b, s:o, s:[s,s,s], s:[s,s]}",
+        "issuer", req->mount->settings.issuer, "authorization_endpoint", base, "authorize",
         "token_endpoint", base, "token", "revocation_endpoint", base, "revoke-token",
         "introspection_endpoint", base, "introspect",
         "jwks_uri", base, ".well-known/jwks.json",
-        "response_types_supported", "grant_types_supported", grant_names(),
+        "response_types_supported", "code", "response_modes_supported", "query",
+        "code_challenge_methods_supported", "S256",
+        "authorization_response_iss_parameter_supported", 1,
+        "grant_types_supported", grant_names(),
         "token_endpoint_auth_methods_supported", "client_secret_basic", "client_secret_post",
         "none",
         "introspection_endpoint_auth_methods_supported", "client_secret_basic",

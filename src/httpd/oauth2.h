@@ -18,6 +18,17 @@ int sa_oauth2_metadata(sa_request_t *req);      /* RFC 8414 */
 /* RFC 6749 section 5.1 */
 int sa_oauth2_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens);
 
+/* ---- authorize.c: RFC 6749 section 4.1, RFC 7636, RFC 9207 ---- */
+int sa_authorize(sa_request_t *req);
+/* The answer of the page that asks the user. */
+int sa_authorize_decide(sa_request_t *req);
+
+/* ---- consent.c ---- */
+/* The page: may the application have `scope` of the account? question: the request as a query. */
+const char *sa_consent_page(sa_request_t *req, const sa_application_t *application,
+                            const char *scope, const sa_user_t *user, const char *redirect,
+                            const char *question);
+
 /* ---- client_auth.c ---- */
 /* The client of the Authorization header or the body, authenticated (RFC 6749 section 2.3). */
 sa_error_t *sa_oauth2_client(sa_request_t *req, sa_application_t **application);

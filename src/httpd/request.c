@@ -289,7 +289,8 @@ static const char *bearer_header(const sa_request_t *req)
 static sa_error_t *cookie_token(sa_request_t *req, const char **token)
 {
     *token = NULL;
-    return req->r->method_number == M_GET && !(req->route->flags & SA_ROUTE_BEARER)
+    return req->r->method_number == M_GET
+           && !(req->route->flags & (SA_ROUTE_BEARER | SA_ROUTE_PAGE))
            ? NULL : sa_token_cookie(req, SA_COOKIE_ACCESS, SA_E_TOKEN_NOT_VALID, token);
 }
 

@@ -21,6 +21,7 @@ typedef struct sa_request_t {
     json_t *body;               /* an object, for routes that take one */
     sa_bearer_t bearer;         /* user_id NULL = anonymous */
     int refresh_cookie;         /* the refresh token came in the cookie */
+    int no_cookies;             /* the tokens are not for this browser */
 } sa_request_t;
 
 /* ---- request.c ---- */
@@ -37,8 +38,9 @@ int sa_body_read(sa_request_t *req, sa_error_t **error);
 int sa_body_unread(const request_rec *r);
 
 /* The access token of the Authorization header, else of the cookie: *token NULL when there is
- * none of our kind. SA_E_FORBIDDEN as sa_token_cookie. A GET that works without a token does not
- * look for a cookie: a state is bound to the user only when the front end asks for that. */
+ * none of our kind. SA_E_FORBIDDEN as sa_token_cookie. A GET that works without a token and is no
+ * page does not look for a cookie: a state is bound to the user only when the front end asks for
+ * that. */
 sa_error_t *sa_bearer_token(sa_request_t *req, const char **token);
 /* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required. When not, a cookie's
  * token that is no good counts as none. */
@@ -93,8 +95,13 @@ sa_error_t *sa_throttle(sa_request_t *req, const char *kind, const sa_rate_t *ra
 /* All return OK for the handler. */
 int sa_answer_json(sa_request_t *req, int status, const json_t *body);
 int sa_answer_empty(sa_request_t *req, int status);
-int sa_answer_redirect(sa_request_t *req, const char *location);
 int sa_answer_error(sa_request_t *req, const sa_error_t *error);
+/* Sends the browser to `url`; what was posted is not posted there. */
+int sa_answer_redirect(sa_request_t *req, const char *url);
+/* A page without scripts and styles, which nobody may frame. */
+int sa_answer_page(sa_request_t *req, const char *html);
+/* Logs a refusal that a redirect tells: its word of RFC 6749 section 4.1.2.1. */
+const char *sa_refusal(sa_request_t *req, const sa_error_t *error, const char **description);
 
 /* ---- routes.c ---- */
 /* The content handler. */

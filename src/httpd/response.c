@@ -43,6 +43,33 @@ int sa_answer_json(sa_request_t *req, int status, const json_t *body)
     return OK;
 }
 
+int sa_answer_redirect(sa_request_t *req, const char *url)
+{
+    apr_table_setn(req->r->headers_out, "Location", url);
+    apr_table_setn(req->r->headers_out, "Referrer-Policy", "no-referrer");
+    return sa_answer_empty(req, req->r->method_number == M_GET ? HTTP_MOVED_TEMPORARILY
+                                                               : HTTP_SEE_OTHER);
+}
+
+int sa_answer_page(sa_request_t *req, const char *html)
+{
+    request_rec *r = req->r;
+    apr_table_t *headers = r->headers_out;
+
+    common_headers(req);
+    /* No form-action: browsers apply it to where the answer of the form leads, too. */
+    apr_table_setn(headers, "Content-Security-Policy",
+                   "default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
+    apr_table_setn(headers, "X-Frame-Options", "DENY");
+    apr_table_setn(headers, "Referrer-Policy", "same-origin");  /* none would make Origin null */
+    ap_set_content_type(r, "text/html; charset=utf-8");
+    ap_set_content_length(r, (apr_off_t) strlen(html));
+    if (!r->header_only) {
+        ap_rputs(html, r);
+    }
+    return OK;
+}
+
 int sa_answer_empty(sa_request_t *req, int status)
 {
     common_headers(req);
@@ -51,12 +78,6 @@ int sa_answer_empty(sa_request_t *req, int status)
         ap_set_content_length(req->r, 0);
     }
     return OK;
-}
-
-int sa_answer_redirect(sa_request_t *req, const char *location)
-{
-    apr_table_setn(req->r->headers_out, "Location", location);
-    return sa_answer_empty(req, HTTP_MOVED_TEMPORARILY);
 }
 
 /* A body nobody will read is not worth keeping the connection for when it may be large. */
@@ -130,6 +151,7 @@ static const char *oauth_word(const sa_error_t *error)
         return "invalid_grant";
     case SA_E_INVALID_REQUEST: case SA_E_INVALID_CLIENT: case SA_E_INVALID_GRANT:
     case SA_E_UNAUTHORIZED_CLIENT: case SA_E_UNSUPPORTED_GRANT_TYPE: case SA_E_INVALID_SCOPE:
+    case SA_E_ACCESS_DENIED: case SA_E_UNSUPPORTED_RESPONSE_TYPE: case SA_E_LOGIN_REQUIRED:
         return error->word;
     default:
         return NULL;
@@ -206,6 +228,17 @@ static const char *error_page(apr_pool_t *p, const char *url, const char *word)
     const char *page = apr_pstrmemdup(p, url, (apr_size_t) (fragment - url));
 
     return apr_pstrcat(p, page, strchr(page, '?') ? "&" : "?", "error=", word, fragment, NULL);
+}
+
+const char *sa_refusal(sa_request_t *req, const sa_error_t *error, const char **description)
+{
+    const char *word = oauth_word(error);
+
+    log_refusal(req, error);
+    *description = oauth_description(req->r->pool, error);
+    word = word ? word : error->status == 503 ? "temporarily_unavailable" : "server_error";
+    apr_table_setn(req->r->notes, "social-auth-error", word);
+    return word;
 }
 
 int sa_answer_error(sa_request_t *req, const sa_error_t *error)

@@ -45,6 +45,8 @@ const sa_route_t sa_routes[] = {
     { "invalidate-refresh-tokens", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER,
       sa_oauth2_invalidate_refresh_tokens },
     { "introspect", M_POST, SA_ROUTE_BODY | SA_ROUTE_OAUTH, sa_oauth2_introspect },
+    { "authorize", M_GET, SA_ROUTE_OAUTH | SA_ROUTE_PAGE, sa_authorize },
+    { "authorize", M_POST, SA_ROUTE_OAUTH | SA_ROUTE_PAGE | SA_ROUTE_BODY, sa_authorize_decide },
     { "password/change", M_POST, SA_ROUTE_BEARER | SA_ROUTE_BODY | SA_ROUTE_PASSWORD,
       sa_rest_password_change },
     { "email/verify", M_POST, SA_ROUTE_BODY, sa_email_verify },

@@ -14,8 +14,9 @@ typedef enum {
     SA_ROUTE_PASSWORD = 32,     /* counts as a password login: those, and what writes mails */
     SA_ROUTE_ID = 64,           /* the path is <path>/{id}: req->id */
     SA_ROUTE_OAUTH = 128,       /* refuses in the words of RFC 6749 section 5.2 */
-    SA_ROUTE_BROWSER = 256      /* a step of the redirect flow: the id names a provider, the query
+    SA_ROUTE_BROWSER = 256,     /* a step of the redirect flow: the id names a provider, the query
                                  * string is not logged */
+    SA_ROUTE_PAGE = 512         /* a browser asks, no script: cookies count, CORS does not */
 } sa_route_flags_t;
 
 /* A path with several methods has a line for each, one after the other. */

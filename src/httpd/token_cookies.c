@@ -1,5 +1,5 @@
 /* Tokens in HttpOnly cookies (RFC 6265bis), and who may make a browser use them. */
-#include "httpd/request.h"
+#include "httpd/routes.h"
 
 #include <http_protocol.h>
 #include <apr_lib.h>
@@ -67,7 +67,8 @@ static sa_error_t *forgery_problem(const sa_request_t *req)
     if (page_is_trusted(req) != 1) {
         return csrf_failed(req, "Origin checking failed.");
     }
-    return needs_preflight(req->r)
+    /* A page's form has a token of its own for this. */
+    return (req->route->flags & SA_ROUTE_PAGE) || needs_preflight(req->r)
            ? NULL : csrf_failed(req, "Send application/json or the header X-Requested-With.");
 }
 
@@ -172,7 +173,7 @@ sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *token
 {
     int json_too = req->mount->token_delivery & SA_DELIVER_JSON;
 
-    if (!is_on(req) || !tokens->user) {
+    if (!is_on(req) || !tokens->user || req->no_cookies) {
         return NULL;
     }
     if (!page_is_trusted(req)) {

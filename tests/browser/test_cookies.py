@@ -1,5 +1,6 @@
 """Tokens in cookies as Chromium keeps them, and the login by redirect that sets them."""
 import functools
+import html
 import http.server
 import pathlib
 import threading
@@ -156,3 +157,37 @@ def test_T16_an_image_of_another_site_signs_nobody_in(browser, site, elsewhere):
         site.provider.asked("/github/token") == []
     nobody(browser, site)
     assert site.db.value("SELECT count(*) FROM sa_sessions") == before
+
+
+# ---- the authorization endpoint
+
+def test_the_page_that_asks_for_consent(browser, site, elsewhere):
+    """Its form is sent with our Origin, and its answer leads to another site."""
+    callback = elsewhere("<!DOCTYPE html><title>callback</title>")
+    app = site.application("authorization_code", public=True, redirect_uris=callback, name="Bob's <b>Shop</b>")
+    url = site.issuer + "/authorize?" + urllib.parse.urlencode({
+        "response_type": "code", "client_id": app["client_id"], "redirect_uri": callback, "state": "s",
+        "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", "code_challenge_method": "S256"})
+    sign_in(browser, site)
+    for decision, name in (("Allow", "code"), ("Deny", "error")):
+        browser.get(url)
+        assert browser.find_element("tag name", "h1").text == "Bob's <b>Shop</b>"
+        browser.find_element("xpath", "//button[.='%s']" % decision).click()
+        WebDriverWait(browser, 20).until(lambda b: b.title == "callback")
+        page, _, query = browser.current_url.partition("?")
+        got = dict(urllib.parse.parse_qsl(query))
+        assert page == callback and got["state"] == "s" and got["iss"] == site.issuer and got[name], got
+    assert got["error"] == "access_denied"
+
+
+def test_T20_the_page_is_not_shown_in_a_frame(browser, site):
+    app = site.application("authorization_code", redirect_uris="https://app.test/cb")
+    sign_in(browser, site)
+    url = site.issuer + "/authorize?response_type=code&client_id=" + app["client_id"]
+    browser.get(url)
+    assert browser.find_elements("tag name", "button")
+    (pathlib.Path(site.httpd.docs) / "frame.html").write_text(
+        '<!DOCTYPE html><title>frame</title><iframe src="%s"></iframe>' % html.escape(url))
+    browser.get(site.url + "/frame.html")
+    browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+    assert not browser.find_elements("tag name", "button")

@@ -519,7 +519,12 @@ def test_T134_metadata(site):
     for name, path in (("token_endpoint", "token"), ("revocation_endpoint", "revoke-token"),
                        ("introspection_endpoint", "introspect"), ("jwks_uri", ".well-known/jwks.json")):
         assert body[name] == "%s/%s" % (site.issuer, path)
-    assert body["grant_types_supported"] == ["password", "refresh_token", "client_credentials", "convert_token"]
+    assert body["grant_types_supported"] == ["password", "refresh_token", "client_credentials",
+                                             "authorization_code", "convert_token"]
+    assert body["authorization_endpoint"] == site.issuer + "/authorize"
+    assert body["response_types_supported"] == ["code"] and body["response_modes_supported"] == ["query"]
+    assert body["code_challenge_methods_supported"] == ["S256"]
+    assert body["authorization_response_iss_parameter_supported"] is True
     assert body["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "none"]
 
 

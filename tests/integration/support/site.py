@@ -104,11 +104,12 @@ class Site:
         return user
 
     def application(self, grants="password refresh_token convert_token", scopes="read write",
-                    public=False, client_id=None, redirect_uris=""):
+                    public=False, client_id=None, redirect_uris="", trusted=False, name="Shop"):
         """An OAuth 2.0 client made by socialauthctl -> {"client_id"[, "client_secret"]}."""
-        arguments = ["--name", "Shop", "--grants", grants, "--scopes", scopes,
+        arguments = ["--name", name, "--grants", grants, "--scopes", scopes,
                      "--redirect-uris", redirect_uris]
         arguments += ["--public"] if public else []
+        arguments += ["--trusted"] if trusted else []
         arguments += ["--client-id", client_id] if client_id else []
         done = self.db.ctl("--json", "applications", "create", *arguments)
         return {k: v for k, v in json.loads(done.stdout).items() if v is not None}
