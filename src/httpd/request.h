@@ -92,7 +92,16 @@ const char *sa_client_network(const request_rec *r);
 sa_error_t *sa_throttle(sa_request_t *req, const char *kind, const sa_rate_t *rate);
 
 /* ---- response.c ---- */
-/* All return OK for the handler. */
+/* JSON that is the same for everybody. */
+typedef struct {
+    const char *text;
+    apr_size_t len;
+    const char *etag;           /* with its quotation marks */
+} sa_static_document_t;
+
+/* What the handler returns: OK, or for a client that has it already HTTP_NOT_MODIFIED. */
+int sa_answer_document(sa_request_t *req, const sa_static_document_t *document);
+/* These return OK for the handler. */
 int sa_answer_json(sa_request_t *req, int status, const json_t *body);
 int sa_answer_empty(sa_request_t *req, int status);
 int sa_answer_error(sa_request_t *req, const sa_error_t *error);

@@ -8,11 +8,11 @@
 
 APLOG_USE_MODULE(social_auth);
 
-static void common_headers(sa_request_t *req)
+static void common_headers(sa_request_t *req, const char *cache_control)
 {
     apr_table_t *headers = req->r->headers_out;
 
-    apr_table_setn(headers, "Cache-Control", "no-store");
+    apr_table_setn(headers, "Cache-Control", cache_control);
     apr_table_setn(headers, "X-Content-Type-Options", "nosniff");
     if (req->browser) {
         apr_table_setn(headers, "Referrer-Policy", "no-referrer");
@@ -20,27 +20,39 @@ static void common_headers(sa_request_t *req)
     sa_cors_headers(req);
 }
 
-int sa_answer_json(sa_request_t *req, int status, const json_t *body)
+static int write_json(request_rec *r, const char *text, apr_size_t len)
 {
-    request_rec *r = req->r;
-    const char *text = body ? sa_json_dump(r->pool, body) : NULL;
-    apr_size_t len;
-
-    if (!text) {                /* out of memory */
-        status = HTTP_SERVICE_UNAVAILABLE;
-        text = "{\"detail\":\"Service temporarily unavailable, try again later.\","
-               "\"error\":\"unavailable\"}";
-    }
-    len = strlen(text);
-
-    common_headers(req);
-    r->status = status;
     ap_set_content_type(r, "application/json");
     ap_set_content_length(r, (apr_off_t) len);
     if (!r->header_only) {
         ap_rwrite(text, (int) len, r);
     }
     return OK;
+}
+
+int sa_answer_json(sa_request_t *req, int status, const json_t *body)
+{
+    request_rec *r = req->r;
+    const char *text = body ? sa_json_dump(r->pool, body) : NULL;
+
+    if (!text) {                /* out of memory */
+        status = HTTP_SERVICE_UNAVAILABLE;
+        text = "{\"detail\":\"Service temporarily unavailable, try again later.\","
+               "\"error\":\"unavailable\"}";
+    }
+    common_headers(req, "no-store");
+    r->status = status;
+    return write_json(r, text, strlen(text));
+}
+
+int sa_answer_document(sa_request_t *req, const sa_static_document_t *document)
+{
+    request_rec *r = req->r;
+
+    common_headers(req, "no-cache");
+    apr_table_setn(r->headers_out, "ETag", document->etag);
+    int status = ap_meets_conditions(r);
+    return status == OK ? write_json(r, document->text, document->len) : status;
 }
 
 int sa_answer_redirect(sa_request_t *req, const char *url)
@@ -56,7 +68,7 @@ int sa_answer_page(sa_request_t *req, const char *html)
     request_rec *r = req->r;
     apr_table_t *headers = r->headers_out;
 
-    common_headers(req);
+    common_headers(req, "no-store");
     /* No form-action: browsers apply it to where the answer of the form leads, too. */
     apr_table_setn(headers, "Content-Security-Policy",
                    "default-src 'none'; base-uri 'none'; frame-ancestors 'none'");
@@ -72,7 +84,7 @@ int sa_answer_page(sa_request_t *req, const char *html)
 
 int sa_answer_empty(sa_request_t *req, int status)
 {
-    common_headers(req);
+    common_headers(req, "no-store");
     req->r->status = status;
     if (status != HTTP_NO_CONTENT) {
         ap_set_content_length(req->r, 0);

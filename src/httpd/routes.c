@@ -8,6 +8,7 @@
 #include "httpd/account.h"
 #include "httpd/browser.h"
 #include "httpd/oauth2.h"
+#include "httpd/openapi.h"
 #include "httpd/password.h"
 #include "httpd/email.h"
 #include "httpd/rest.h"
@@ -59,6 +60,7 @@ const sa_route_t sa_routes[] = {
       sa_email_password_reset_confirm },
     { ".well-known/jwks.json", M_GET, 0, sa_rest_jwks },
     { ".well-known/oauth-authorization-server", M_GET, 0, sa_oauth2_metadata },
+    { "openapi.json", M_GET, 0, sa_openapi },
     { NULL, 0, 0, NULL }
 };
 
