@@ -3,9 +3,12 @@ http://localhost (Secure and __Host- cookies are kept and sent there, each below
 as they are."""
 import http.client
 import json as jsonlib
+import re
 import socket
 import subprocess
 import urllib.parse
+
+from . import openapi
 
 http.client._MAXHEADERS = 2000          # how many are too many is for the tests to say
 
@@ -119,6 +122,7 @@ class Browser:
         if response.will_close:
             self.close()
         self._keep(answer)
+        openapi.hold(self.mount, method, target, answer)
         return answer
 
     def cookies_for(self, target):
@@ -221,9 +225,12 @@ def split_answers(data):
     return out
 
 
-def raw_one(port, data, **kw):
+def raw_one(port, data, mount="/api/social-auth", **kw):
     answers = split_answers(raw(port, data, **kw))
     assert answers, "no answer to %r" % data[:200]
+    line = re.match(rb"([!-~]+) ([!-~]+) HTTP/1\.[01]\r\n", data or b"")
+    if line:
+        openapi.hold(mount, line[1].decode(), line[2].decode(), answers[0])
     return answers[0]
 
 
