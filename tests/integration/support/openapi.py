@@ -21,8 +21,8 @@ class Wrong(AssertionError):
     """An answer that the description does not allow."""
 
 
-class Operation:
-    """What is allowed in one status of one operation."""
+class Response:
+    """What one operation may answer in one status."""
 
     def __init__(self, response):
         self.headers = [(name, header.get("required", False),
@@ -66,7 +66,7 @@ class Description:
         self._templates = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path.rstrip("/"))
                                               .replace(r"\{", "{").replace(r"\}", "}"))), path)
                            for path in document["paths"] if "{" in path]
-        self._operation = functools.lru_cache(None)(self._compile)
+        self._response = functools.lru_cache(None)(self._compile)
 
     def _resolve(self, node):
         """A copy without references."""
@@ -82,7 +82,7 @@ class Description:
         return {key: self._resolve(value) for key, value in node.items()}
 
     def _compile(self, path, method, status):
-        """What the operation allows in this status, None when nothing."""
+        """What the operation allows in this status, None when it may not occur."""
         item = self._document["paths"].get(path, {})
         if path is None or (status == "404" and "{" in path):
             response = {"$ref": "#/components/responses/NotFound"} if status == "404" else None
@@ -90,7 +90,7 @@ class Description:
             response = {"$ref": "#/components/responses/MethodNotAllowed"} if status == "405" else None
         else:
             response = item[method]["responses"].get(status)
-        return Operation(self._resolve(response)) if response else None
+        return Response(self._resolve(response)) if response else None
 
     def _find(self, path):
         path = path[:-1] if path.endswith("/") else path
@@ -110,11 +110,11 @@ class Description:
             _hold_page(answer)
             return
         found = self._find(path)
-        operation = self._operation(found, {"HEAD": "get"}.get(method, method.lower()),
-                                    str(answer.status))
-        if operation is None:
+        response = self._response(found, {"HEAD": "get"}.get(method, method.lower()),
+                                  str(answer.status))
+        if response is None:
             raise Wrong("this status is not described")
-        operation.hold(answer, method != "HEAD")
+        response.hold(answer, method != "HEAD")
         allow = answer.header("Allow")
         if found and allow is not None and set(allow.split(", ")) != self.allow(found):
             raise Wrong("Allow differs from the description")
