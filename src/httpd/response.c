@@ -37,6 +37,7 @@ int sa_answer_json(sa_request_t *req, int status, const json_t *body)
 
     if (!text) {                /* out of memory */
         status = HTTP_SERVICE_UNAVAILABLE;
+        apr_table_setn(r->headers_out, "Retry-After", "5");
         text = "{\"detail\":\"Service temporarily unavailable, try again later.\","
                "\"error\":\"unavailable\"}";
     }

@@ -10,8 +10,11 @@
 
 int sa_rest_answer_tokens(sa_request_t *req, int status, const sa_tokens_t *tokens)
 {
-    json_t *body = sa_json_own(req->r->pool, json_pack("{s:s, s:s*}", "access", tokens->access,
-                                                       "refresh", tokens->refresh));
+    /* Not "s:s*", which leaves out as well what there is no memory for. */
+    json_t *body = sa_json_own(req->r->pool, tokens->refresh
+                               ? json_pack("{s:s, s:s}", "access", tokens->access,
+                                           "refresh", tokens->refresh)
+                               : json_pack("{s:s}", "access", tokens->access));
     sa_error_t *error = sa_token_cookies_deliver(req, tokens, body, "access", "refresh");
 
     return error ? sa_answer_error(req, error) : sa_answer_json(req, status, body);
