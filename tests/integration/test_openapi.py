@@ -41,6 +41,7 @@ def hold(method, path, status, body=b"", headers=GOOD):
     ("POST", "nobody/login/", 404, NOT_FOUND, GOOD),
     ("PUT", "nobody/login/", 404, NOT_FOUND, GOOD),
     ("POST", "%74oken//verify/", 200, {}, GOOD),
+    ("POST", "./all/../token/verify", 200, {}, GOOD),
     ("POST", "create/", 201, b"", [NO_STORE, MARK]),
     ("POST", "create/", 201, PAIR, GOOD),
     ("HEAD", "currentUser/", 200, b"", GOOD),

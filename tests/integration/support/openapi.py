@@ -7,6 +7,7 @@ that httpd refused before or after the handler saw it), known by its type and st
 import functools
 import json
 import os
+import posixpath
 import re
 import urllib.parse
 
@@ -137,7 +138,8 @@ def below(mount, target):
     path = target.split("?", 1)[0]
     if not path.startswith("/"):
         path = urllib.parse.urlsplit(path).path
-    path = re.sub("/{2,}", "/", urllib.parse.unquote(path, "latin-1"))
+    path = urllib.parse.unquote(path, "latin-1")
+    path = posixpath.normpath("/" + path.lstrip("/")) + ("/" if path.endswith("/") else "")
     mount = mount.rstrip("/")
     return path[len(mount):] if path.startswith(mount + "/") else None
 
