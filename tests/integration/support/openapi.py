@@ -50,7 +50,8 @@ class Response:
         kind = (answer.header("Content-Type") or "").split(";")[0]
         if kind not in self.content:
             raise Wrong("a body of type %r" % kind)
-        _hold(self.content[kind], answer.json(), "the body")
+        body = answer.json() if kind == "application/json" else answer.body.decode()
+        _hold(self.content[kind], body, "the body")
 
 
 def _hold(shapes, value, what):
