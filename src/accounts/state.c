@@ -64,7 +64,7 @@ sa_error_t *sa_accounts_start_redirect(sa_call_t *call, const sa_provider_t *pro
     if (error) {
         return error;
     }
-    const sa_authorization_t request = {
+    const sa_authorization_request_t request = {
         .redirect_uri = redirect_uri, .state = out->state, .nonce = out->nonce,
         .challenge = sa_pkce_challenge(call->pool, verifier(call, &state)),
     };

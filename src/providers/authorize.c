@@ -7,7 +7,7 @@
 #include <string.h>
 
 sa_error_t *sa_provider_authorize(const sa_provider_t *provider, const sa_provider_env_t *env,
-                                  apr_pool_t *p, const sa_authorization_t *request,
+                                  apr_pool_t *p, const sa_authorization_request_t *request,
                                   const char **url)
 {
     int has_id_tokens = provider->type->flows & SA_FLOW_ID_TOKEN;

@@ -132,11 +132,11 @@ typedef struct {
     const char *redirect_uri, *state;
     const char *challenge;      /* S256 */
     const char *nonce;          /* sent to providers that have ID tokens */
-} sa_authorization_t;
+} sa_authorization_request_t;
 /* The authorization request (RFC 6749 section 4.1.1, RFC 7636 section 4.3) as a URL for the browser.
  * Fails as identify where the endpoint must be discovered first. */
 sa_error_t *sa_provider_authorize(const sa_provider_t *provider, const sa_provider_env_t *env,
-                                  apr_pool_t *p, const sa_authorization_t *request,
+                                  apr_pool_t *p, const sa_authorization_request_t *request,
                                   const char **url);
 /* The failure that came back instead of a code (`error`, RFC 6749 section 4.1.2.1) or with one, from
  * somebody else (`iss`, RFC 9207). Both may be NULL. SA_E_PROVIDER_REJECTED, _UNAVAILABLE. */

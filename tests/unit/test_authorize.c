@@ -7,7 +7,7 @@
     "&redirect_uri=https%3A%2F%2Fwww.example.test%2Fcomplete%2Fx%2F&scope="
 #define END "&state=a.b&code_challenge=" CHALLENGE "&code_challenge_method=S256"
 
-static const sa_authorization_t request = {
+static const sa_authorization_request_t request = {
     .redirect_uri = "https://www.example.test/complete/x/", .state = "a.b",
     .challenge = CHALLENGE, .nonce = "n-1",
 };
