@@ -397,6 +397,10 @@ def test_required(mailing, mail):
         "detail": "The email address is not verified yet. Follow the link in the mail that was sent "
                   "to it."})
     check.refused(site.password_login("ada@example.org", "wrong"), "bad_credentials")
+    grant = site.browser().post("token", {"grant_type": "password", "username": "ada@example.org",
+                                          "password": STRONG, **site.application("password")})
+    assert grant.status == 400 and grant.json() == {
+        "error": "invalid_grant", "error_description": answer.json()["detail"]}
     assert site.counts()["sa_sessions"] == 0
     empty(verify(site, mail.next().token), 204)
     check.signed_in(site.password_login("ada@example.org"))
