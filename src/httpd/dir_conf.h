@@ -144,6 +144,23 @@ const char *sa_set_provider(cmd_parms *cmd, void *conf, int argc, char *const ar
 const char *sa_set_jwt_key(cmd_parms *cmd, void *conf, const char *first, const char *second);
 const char *sa_set_webhook(cmd_parms *cmd, void *conf, const char *url, const char *secret);
 
+/* ---- directives_users.c ---- */
+const char *sa_set_user_table(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_deleted_field(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_add_user_column(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_password_policy(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_common_passwords(cmd_parms *cmd, void *conf, const char *value);
+
+/* ---- directives_web.c ---- */
+const char *sa_add_header_type(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_add_allow_origin(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_add_allow_header(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_login_url(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_login_error_url(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_timeout(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_ca_bundle(cmd_parms *cmd, void *conf, const char *value);
+const char *sa_set_outgoing_proxy(cmd_parms *cmd, void *conf, const char *value);
+
 /* ---- directives_mail.c ---- */
 const char *sa_set_smtp(cmd_parms *cmd, void *conf, int argc, char *const argv[]);
 const char *sa_set_mail_from(cmd_parms *cmd, void *conf, const char *value);

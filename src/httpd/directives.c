@@ -171,286 +171,6 @@ static const char *set_state_salt(cmd_parms *cmd, void *data, const char *value)
     return NULL;
 }
 
-static const char *set_user_table(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    problem = sa_parse_identifier(value, 1);
-    conf->user_table = value;
-    return problem ? sa_directive_error(cmd, value, problem) : NULL;
-}
-
-static const char *set_deleted_field(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    problem = sa_parse_identifier(value, 0);
-    conf->deleted_field = value;
-    return problem ? sa_directive_error(cmd, value, problem) : NULL;
-}
-
-static const char *column_problem(const char *role, const char *column)
-{
-    static const char *const roles[] = {
-        "id", "email", "username", "first_name", "last_name", "password", "is_active", "is_staff",
-        "is_superuser", "email_verified", "date_joined", "last_login"
-    };
-
-    for (apr_size_t i = 0; i < sizeof(roles) / sizeof(*roles); i++) {
-        if (strcmp(role, roles[i]) != 0) {
-            continue;
-        }
-        if (*column) {
-            return sa_parse_identifier(column, 0);
-        }
-        return i < 2 ? "id and email must have a column" : NULL;
-    }
-    return "must be role=column, where role is one of id email username first_name last_name "
-           "password is_active is_staff is_superuser email_verified date_joined last_login";
-}
-
-static const char *add_user_column(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-    const char *column = strchr(value, '=');
-
-    if (problem) {
-        return problem;
-    }
-    const char *role = column ? apr_pstrmemdup(cmd->pool, value, (apr_size_t)(column - value)) : "";
-    column = column ? column + 1 : "";
-    problem = column_problem(role, column);
-    if (problem) {
-        return sa_directive_error(cmd, value, problem);
-    }
-    if (!conf->user_columns) {
-        conf->user_columns = apr_table_make(cmd->pool, 12);
-    }
-    if (apr_table_get(conf->user_columns, role)) {
-        return sa_directive_error(cmd, value, "this role has a column already");
-    }
-    apr_table_setn(conf->user_columns, role, column);
-    return NULL;
-}
-
-static void push_word(apr_pool_t *p, apr_array_header_t **list, const char *word)
-{
-    if (!*list) {
-        *list = apr_array_make(p, 4, sizeof(const char *));
-    }
-    APR_ARRAY_PUSH(*list, const char *) = word;
-}
-
-static const char *add_header_type(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    if (!sa_is_http_token(value)) {
-        return sa_directive_error(cmd, value, "must be a word like Bearer or JWT");
-    }
-    push_word(cmd->pool, &conf->auth_header_types, value);
-    return NULL;
-}
-
-static const char *add_allow_origin(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    problem = sa_origin_problem(value);
-    if (problem) {
-        return sa_directive_error(cmd, value,
-                                  apr_pstrcat(cmd->pool, problem, "; it must be an origin as "
-                                              "browsers send it, like https://app.example.org",
-                                              NULL));
-    }
-    push_word(cmd->pool, &conf->allow_origins, value);
-    return NULL;
-}
-
-static const char *set_login_error_url(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    problem = *value == '/' ? NULL
-        : sa_endpoint_problem(apr_pstrmemdup(cmd->pool, value, strcspn(value, "#")), 0);
-    if (*value == '/' ? !sa_return_to_valid(value, NULL) : problem != NULL) {
-        return sa_directive_error(cmd, value, apr_pstrcat(cmd->pool, problem ? problem : "is not "
-                                  "a plain path", "; it must be a page of this site, like "
-                                  "/sign-in, or an https:// URL", NULL));
-    }
-    conf->login_error_url = value;
-    return NULL;
-}
-
-static const char *add_allow_header(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    if (!sa_is_http_token(value) || strcmp(value, "*") == 0) {
-        return sa_directive_error(cmd, value, "must be the name of a request header, like "
-                                  "X-Request-ID");
-    }
-    char *name = apr_pstrdup(cmd->pool, value);
-    ap_str_tolower(name);
-    push_word(cmd->pool, &conf->allow_headers, name);
-    return NULL;
-}
-
-static const char *set_timeout(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    if (strncmp(value, "connect=", 8) == 0) {
-        problem = sa_parse_number(cmd->pool, value + 8, SA_UNIT_MILLIS, 50, 60000,
-                                  &conf->connect_ms);
-    }
-    else if (strncmp(value, "total=", 6) == 0) {
-        problem = sa_parse_number(cmd->pool, value + 6, SA_UNIT_MILLIS, 50, 120000,
-                                  &conf->total_ms);
-    }
-    else {
-        problem = "must be connect=time or total=time, like connect=2 total=10";
-    }
-    if (!problem && conf->connect_ms > 0 && conf->total_ms > 0
-        && conf->connect_ms > conf->total_ms) {
-        problem = "connect= must not be longer than total=";
-    }
-    return problem ? sa_directive_error(cmd, value, problem) : NULL;
-}
-
-static const char *set_ca_bundle(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *why;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    const char *path = ap_server_root_relative(cmd->pool, value);
-    if (!path || !sa_trust_load(cmd->pool, path, NULL, &why)) {
-        return sa_directive_error(cmd, value, "must be a readable file with certificates in PEM "
-                                  "form");
-    }
-    conf->ca_bundle = path;
-    return NULL;
-}
-
-static const char *set_login_url(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    if (!sa_return_to_valid(value, NULL) && sa_endpoint_problem(value, SA_URL_ALLOW_HTTP)) {
-        return sa_directive_error(cmd, value, "must be a path of this server, like /login/, or an "
-                                  "https:// address");
-    }
-    conf->login_url = value;
-    return NULL;
-}
-
-static const char *set_outgoing_proxy(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    if (ap_cstr_casecmp(value, "none") == 0) {
-        conf->outgoing_proxy = "";
-        return NULL;
-    }
-    if (sa_parse_base_url(cmd->pool, value, &conf->outgoing_proxy)) {
-        return sa_directive_error(cmd, value, "must be none or http://host:port or "
-                                  "https://host:port");
-    }
-    return NULL;
-}
-
-static const char *policy_problem(cmd_parms *cmd, sa_dir_conf_t *conf, const char *key,
-                                  const char *value)
-{
-    const struct {
-        const char *key;
-        int *flag;
-    } flags[] = {
-        { "common", &conf->policy_common }, { "similarity", &conf->policy_similarity },
-        { "numeric", &conf->policy_numeric },
-    };
-
-    if (!strcmp(key, "min-length")) {
-        return sa_parse_number(cmd->pool, value, SA_UNIT_COUNT, 1, 128, &conf->policy_min_length);
-    }
-    for (apr_size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++) {
-        if (!strcmp(key, flags[i].key)) {
-            *flags[i].flag = !ap_cstr_casecmp(value, "on");
-            return *flags[i].flag || !ap_cstr_casecmp(value, "off") ? NULL : "must be on or off";
-        }
-    }
-    return "must be min-length=number, common=on|off, similarity=on|off or numeric=on|off";
-}
-
-static const char *set_password_policy(cmd_parms *cmd, void *data, const char *value)
-{
-    const char *problem = sa_directive_begin(cmd, data);
-    const char *equals = strchr(value, '=');
-
-    if (!problem) {
-        const char *key = equals ? apr_pstrmemdup(cmd->pool, value, (apr_size_t)(equals - value))
-                                 : "";
-        problem = policy_problem(cmd, data, key, equals ? equals + 1 : "");
-        problem = problem ? sa_directive_error(cmd, value, problem) : NULL;
-    }
-    return problem;
-}
-
-static const char *set_common_passwords(cmd_parms *cmd, void *data, const char *value)
-{
-    sa_dir_conf_t *conf = data;
-    const char *problem = sa_directive_begin(cmd, conf);
-
-    if (problem) {
-        return problem;
-    }
-    const char *path = ap_server_root_relative(cmd->pool, value);
-    problem = path ? sa_common_passwords_load(cmd->pool, path, &conf->common_passwords)
-                   : "must be the name of a file";
-    return problem ? sa_directive_error(cmd, value, problem) : NULL;
-}
-
 #define CONTEXT (RSRC_CONF | ACCESS_CONF)
 #define AT(name) ((void *)offsetof(sa_dir_conf_t, name))
 #define NUMBER(name, unit, min, max) \
@@ -492,11 +212,11 @@ const command_rec sa_directives[] = {
     AP_INIT_TAKE1("SocialAuthAccountThrottleRate", set_rate, AT(account_throttle), CONTEXT,
         "password logins to an account: n/second, n/minute, n/hour, n/day, off"),
 
-    AP_INIT_TAKE1("SocialAuthUserTable", set_user_table, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthUserTable", sa_set_user_table, NULL, CONTEXT,
         "the site's own user table: name or schema.name"),
-    AP_INIT_ITERATE("SocialAuthUserColumn", add_user_column, NULL, CONTEXT,
+    AP_INIT_ITERATE("SocialAuthUserColumn", sa_add_user_column, NULL, CONTEXT,
         "columns of the user table as role=column"),
-    AP_INIT_TAKE1("SocialAuthUserDeletedField", set_deleted_field, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthUserDeletedField", sa_set_deleted_field, NULL, CONTEXT,
         "column of the user table that marks deleted users"),
     AP_INIT_FLAG("SocialAuthLinkedEmailUpdate", set_flag, AT(linked_email_update), CONTEXT,
         "On to keep a link's e-mail as the provider says it at each login"),
@@ -521,7 +241,7 @@ const command_rec sa_directives[] = {
     AP_INIT_TAKE1("SocialAuthRefreshReuseInterval", set_number,
         NUMBER(reuse_interval, SA_UNIT_SECONDS, 0, 300), CONTEXT,
         "how long a replaced refresh token yields the same successor, 0 to 300 seconds"),
-    AP_INIT_ITERATE("SocialAuthAuthHeaderTypes", add_header_type, NULL, CONTEXT,
+    AP_INIT_ITERATE("SocialAuthAuthHeaderTypes", sa_add_header_type, NULL, CONTEXT,
         "accepted schemes of the Authorization header"),
     AP_INIT_TAKE1("SocialAuthJWTAlgorithm", set_choice,
         CHOICE(algorithm, "HS256 RS256 PS256 ES256 ES384 EdDSA", SA_ALG_HS256, SA_ALG_RS256,
@@ -546,25 +266,25 @@ const command_rec sa_directives[] = {
         CHOICE(token_delivery, "json cookie both",
                SA_DELIVER_JSON, SA_DELIVER_COOKIE, SA_DELIVER_JSON | SA_DELIVER_COOKIE), CONTEXT,
         "how browsers get their tokens: json, cookie, both"),
-    AP_INIT_TAKE1("SocialAuthLoginErrorURL", set_login_error_url, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthLoginErrorURL", sa_set_login_error_url, NULL, CONTEXT,
         "the page for those whose login by redirect failed"),
-    AP_INIT_TAKE1("SocialAuthLoginURL", set_login_url, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthLoginURL", sa_set_login_url, NULL, CONTEXT,
         "the site's page for signing in, which is given where to go then as next="),
-    AP_INIT_ITERATE("SocialAuthAllowOrigin", add_allow_origin, NULL, CONTEXT,
+    AP_INIT_ITERATE("SocialAuthAllowOrigin", sa_add_allow_origin, NULL, CONTEXT,
         "origins whose pages may call the API"),
     AP_INIT_FLAG("SocialAuthAllowCredentials", set_flag, AT(allow_credentials), CONTEXT,
         "On to let these pages send cookies"),
-    AP_INIT_ITERATE("SocialAuthAllowHeaders", add_allow_header, NULL, CONTEXT,
+    AP_INIT_ITERATE("SocialAuthAllowHeaders", sa_add_allow_header, NULL, CONTEXT,
         "request headers these pages may send"),
 
-    AP_INIT_ITERATE("SocialAuthTimeout", set_timeout, NULL, CONTEXT,
+    AP_INIT_ITERATE("SocialAuthTimeout", sa_set_timeout, NULL, CONTEXT,
         "time limits for providers: connect=time total=time"),
     AP_INIT_TAKE1("SocialAuthMaxResponse", set_number,
         NUMBER(max_response, SA_UNIT_BYTES, 1024, 16777216), CONTEXT,
         "longest answer of a provider, in bytes"),
-    AP_INIT_TAKE1("SocialAuthCABundle", set_ca_bundle, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthCABundle", sa_set_ca_bundle, NULL, CONTEXT,
         "file of certificates to trust instead of the system's"),
-    AP_INIT_TAKE1("SocialAuthOutgoingProxy", set_outgoing_proxy, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthOutgoingProxy", sa_set_outgoing_proxy, NULL, CONTEXT,
         "proxy for requests to providers: http://host:port or none"),
     AP_INIT_TAKE1("SocialAuthMaxBody", set_number,
         NUMBER(max_body, SA_UNIT_BYTES, 256, 16777216), CONTEXT,
@@ -588,10 +308,10 @@ const command_rec sa_directives[] = {
         "who sees the list of users: off, staff, authenticated, public"),
     AP_INIT_FLAG("SocialAuthUnlinkRequiresPassword", set_flag, AT(unlink_requires_password),
         CONTEXT, "On to demand the password for unlink"),
-    AP_INIT_ITERATE("SocialAuthPasswordPolicy", set_password_policy, NULL, CONTEXT,
+    AP_INIT_ITERATE("SocialAuthPasswordPolicy", sa_set_password_policy, NULL, CONTEXT,
         "what new passwords must be like: min-length=number common=on|off similarity=on|off "
         "numeric=on|off"),
-    AP_INIT_TAKE1("SocialAuthCommonPasswords", set_common_passwords, NULL, CONTEXT,
+    AP_INIT_TAKE1("SocialAuthCommonPasswords", sa_set_common_passwords, NULL, CONTEXT,
         "file of passwords that are too common, one a line"),
     AP_INIT_TAKE1("SocialAuthHashConcurrency", set_global_number,
         NUMBER(hash_concurrency, SA_UNIT_COUNT, 1, 64), RSRC_CONF,

@@ -9,13 +9,6 @@
 #define SECRET_MIN 32
 #define HIDDEN "(hidden)"
 
-/* First path segments of endpoints that are yet to come. */
-static const char *const reserved_words[] = {
-    "create", "convert-token", "revoke-token", "invalidate-sessions", "invalidate-refresh-tokens",
-    "disconnect-backend", "currentUser", "all", "sessions", "authorize",
-    "introspect", "openapi.json"
-};
-
 const char *sa_set_secret(cmd_parms *cmd, void *data, const char *spec)
 {
     sa_dir_conf_t *conf = data;
@@ -40,11 +33,6 @@ static int is_reserved(const char *name)
 {
     apr_size_t len = strlen(name);
 
-    for (apr_size_t i = 0; i < sizeof(reserved_words) / sizeof(*reserved_words); i++) {
-        if (ap_cstr_casecmp(name, reserved_words[i]) == 0) {
-            return 1;
-        }
-    }
     for (const sa_route_t *route = sa_routes; route->path; route++) {
         if (!(route->flags & SA_ROUTE_PROVIDER) && strcspn(route->path, "/") == len
             && ap_cstr_casecmpn(name, route->path, len) == 0) {
