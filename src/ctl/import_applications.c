@@ -79,6 +79,7 @@ static sa_error_t *import_application(ctl_import_t *import, const sa_django_appl
         .client_id = from->client_id, .name = *from->name ? from->name : from->client_id,
         .secret = is_public ? NULL : secret_of(import, from->secret),
         .grants = grants_of(from->grant), .scopes = SCOPES, .created = ctl_now(),
+        .trusted = from->trusted,
         .owner_id = from->user_id ? apr_hash_get(import->ids, from->user_id, APR_HASH_KEY_STRING)
                                   : NULL,
     };

@@ -239,7 +239,8 @@ sa_error_t *sa_django_applications(sa_django_t *django, apr_array_header_t **app
     sa_rows_t *rows;
     sa_error_t *error = ask_table(django, "oauth2_provider_application",
                                   "client_id, name, client_secret, client_type, "
-                                  "authorization_grant_type, redirect_uris, user_id", &rows);
+                                  "authorization_grant_type, redirect_uris, user_id, "
+                                  "skip_authorization", &rows);
 
     *applications = apr_array_make(django->work->pool, 8, sizeof(sa_django_application_t));
     for (int row = 0; !error && rows && row < rows->n; row++) {
@@ -247,7 +248,7 @@ sa_error_t *sa_django_applications(sa_django_t *django, apr_array_header_t **app
             .client_id = sa_rows_text(rows, row, 0), .name = sa_rows_text(rows, row, 1),
             .secret = sa_rows_text(rows, row, 2), .client_type = sa_rows_text(rows, row, 3),
             .grant = sa_rows_text(rows, row, 4), .redirect_uris = sa_rows_text(rows, row, 5),
-            .user_id = sa_rows_text(rows, row, 6),
+            .user_id = sa_rows_text(rows, row, 6), .trusted = sa_rows_true(rows, row, 7),
         };
     }
     return error;

@@ -40,6 +40,7 @@ sa_error_t *sa_django_links(sa_django_t *django, apr_array_header_t **links);
 typedef struct {
     const char *client_id, *name, *secret, *client_type, *grant, *redirect_uris;
     const char *user_id;        /* its owner; NULL when none */
+    int trusted;                /* skip_authorization */
 } sa_django_application_t;
 /* Of django-oauth-toolkit. */
 sa_error_t *sa_django_applications(sa_django_t *django, apr_array_header_t **applications);

@@ -74,7 +74,7 @@ def application(client_id, kind, grant, **more):
 application("service", "confidential", "client-credentials", client_secret="plain as older toolkits")
 application("shop", "confidential", "password", user=ada,
             client_secret=make_password("hashed as newer toolkits"))
-application("page", "public", "authorization-code", client_secret="",
+application("page", "public", "authorization-code", client_secret="", skip_authorization=True,
             redirect_uris="https://page.test/cb\\r\\nhttp://page.test/cb  http://localhost:3000/cb")
 application("old", "public", "implicit")
 application("a:b", "public", "password")
@@ -153,13 +153,13 @@ def test_counts_and_rows(site, django):
 
 def test_applications(site, django):
     bring(site, django)
-    rows = site.db.query("SELECT client_id, name, grants, scopes, redirect_uris, owner_id"
+    rows = site.db.query("SELECT client_id, name, grants, scopes, redirect_uris, owner_id, trusted"
                          " FROM sa_applications ORDER BY client_id")
     assert rows == [
         ("page", "Page", "authorization_code refresh_token", "read write",
-         "https://page.test/cb http://localhost:3000/cb", None),
-        ("service", "Service", "client_credentials", "read write", "", None),
-        ("shop", "Shop", "password refresh_token convert_token", "read write", "", django.ids["ada"])]
+         "https://page.test/cb http://localhost:3000/cb", None, 1),
+        ("service", "Service", "client_credentials", "read write", "", None, 0),
+        ("shop", "Shop", "password refresh_token convert_token", "read write", "", django.ids["ada"], 0)]
     secrets = dict(site.db.query("SELECT client_id, client_secret FROM sa_applications"))
     assert secrets["page"] is None and secrets["service"].startswith("sha256$")
     assert secrets["shop"].startswith("pbkdf2_sha256$")
