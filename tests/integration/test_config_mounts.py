@@ -265,7 +265,7 @@ SetHandler social-auth
 <Location "/api/social-auth/inner/deep/down">
 SetHandler server-status
 </Location>""")
-    browser = site.browser()
+    browser = site.browser(held=False)
 
     def is_ours(path):
         answer = browser.get(path)

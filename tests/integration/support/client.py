@@ -70,7 +70,10 @@ class _Bound(http.client.HTTPConnection):
 class Browser:
     """One client. Not for use by several threads at once."""
 
-    def __init__(self, port, mount="/api/social-auth", source=None, origin=None, timeout=40):
+    def __init__(self, port, mount="/api/social-auth", source=None, origin=None, timeout=40,
+                 held=True):
+        """held: all below the mount is the module's, and is held against its description."""
+        self.held = held
         self.port, self.mount, self.source, self.origin = port, mount, source, origin
         self.timeout = timeout
         self.cookies = {}                   # name -> value
@@ -122,7 +125,8 @@ class Browser:
         if response.will_close:
             self.close()
         self._keep(answer)
-        openapi.hold(self.mount, method, target, answer)
+        if self.held:
+            openapi.hold(self.mount, method, target, answer)
         return answer
 
     def cookies_for(self, target):
