@@ -3,16 +3,14 @@
 #include "core/base64url.h"
 #include "core/crypto.h"
 #include "core/json.h"
+#include "core/state.h"
 #include "core/text.h"
-#include <apr_lib.h>
 #include <apr_strings.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CODE_LIFETIME 60        /* seconds; RFC 6749 section 4.1.2 allows ten minutes */
 #define CODE_BYTES 32
-#define CHALLENGE_LEN 43        /* of a SHA-256 digest (RFC 7636 section 4.2) */
-#define VERIFIER_MAX 128
 #define CONSENT_LIFETIME 600    /* seconds */
 
 static sa_error_t *refuse(sa_call_t *call, sa_error_kind_t kind, const char *text)
@@ -100,17 +98,8 @@ sa_error_t *sa_authorize_client(sa_call_t *call, const sa_authorization_t *reque
     return NULL;
 }
 
-static int is_challenge(apr_pool_t *p, const char *challenge)
-{
-    unsigned char *digest;
-    apr_size_t len;
-
-    return strlen(challenge) == CHALLENGE_LEN
-           && sa_base64url_decode(&digest, &len, p, challenge, CHALLENGE_LEN) == APR_SUCCESS;
-}
-
 /* RFC 7636 section 4.3; "plain" would show the verifier to whoever sees the request. */
-static const char *pkce_problem(apr_pool_t *p, const sa_authorization_t *request, int is_public)
+static const char *pkce_problem(const sa_authorization_t *request, int is_public)
 {
     if (!request->code_challenge) {
         return request->code_challenge_method ? "code_challenge is missing."
@@ -119,15 +108,13 @@ static const char *pkce_problem(apr_pool_t *p, const sa_authorization_t *request
     if (!request->code_challenge_method || strcmp(request->code_challenge_method, "S256")) {
         return "code_challenge_method must be S256.";
     }
-    return is_challenge(p, request->code_challenge) ? NULL
+    return sa_pkce_challenge_valid(request->code_challenge) ? NULL
            : "code_challenge must be a SHA-256 digest in base64url.";
 }
 
 sa_error_t *sa_authorize_check(sa_call_t *call, const sa_authorization_t *request,
                                const sa_application_t *application, sa_client_t *client)
 {
-    const char *why = pkce_problem(call->pool, request, !application->secret);
-
     if (!request->response_type) {
         return refuse(call, SA_E_INVALID_REQUEST, "response_type is missing.");
     }
@@ -139,6 +126,7 @@ sa_error_t *sa_authorize_check(sa_call_t *call, const sa_authorization_t *reques
     }
     sa_error_t *error = sa_client_grant(call, application, "authorization_code", request->scope,
                                         client);
+    const char *why = pkce_problem(request, !application->secret);
     return error ? error : why ? refuse(call, SA_E_INVALID_REQUEST, why) : NULL;
 }
 
@@ -193,31 +181,13 @@ sa_error_t *sa_authorize_code(sa_call_t *call, const sa_authorization_t *request
     return error || done ? error : refuse(call, SA_E_LOGIN_REQUIRED, NULL);
 }
 
-static int is_verifier(const char *verifier)
-{
-    size_t len = strlen(verifier), i = 0;
-
-    while (i < len && (apr_isalnum(verifier[i]) || strchr("-._~", verifier[i]))) {
-        i++;
-    }
-    return i == len && len >= CHALLENGE_LEN && len <= VERIFIER_MAX;
-}
-
-static const char *challenge_of(apr_pool_t *p, const char *verifier)
-{
-    unsigned char digest[SA_SHA256_LEN];
-
-    sa_sha256(verifier, strlen(verifier), digest);
-    return sa_base64url_encode(p, digest, sizeof(digest));
-}
-
 static const char *failure(sa_code_verdict_t verdict)
 {
     switch (verdict) {
     case SA_CODE_REUSED: return "a code came back: what it gave is revoked";
     case SA_CODE_FOREIGN: return "a code of another client";
     case SA_CODE_WRONG: return "a code that expired, or with another redirect_uri or code_verifier";
-    case SA_CODE_USER_GONE: return "a code of an inactive user";
+    case SA_CODE_USER_GONE: return "a code of a user who is inactive or has signed out";
     default: return "no such code";
     }
 }
@@ -255,13 +225,13 @@ sa_error_t *sa_accounts_exchange(sa_call_t *call, const sa_client_t *client, con
     if (!session) {
         return sa_no_random(call);
     }
-    if (verifier && !is_verifier(verifier)) {
+    if (verifier && !sa_pkce_verifier_valid(verifier)) {
         return refuse(call, SA_E_INVALID_REQUEST,
                       "code_verifier must be 43 to 128 letters, digits and -._~");
     }
     sa_code_use_t given = {
         .id = digest_of(call, code), .client_id = client->id, .redirect_uri = redirect_uri,
-        .challenge = verifier ? challenge_of(call->pool, verifier) : NULL, .now = call->now,
+        .challenge = verifier ? sa_pkce_challenge(call->pool, verifier) : NULL, .now = call->now,
     };
     sa_error_t *error = use(call, &given, session, &user);
     for (int try = 1; try < SA_TRIES && error && error->kind == SA_E_CONFLICT; try++) {

@@ -172,7 +172,7 @@ const char *sa_state_check(apr_pool_t *p, const unsigned char key[SA_STATE_KEY_L
 
 /* --- PKCE --- */
 
-static int is_verifier(const char *text)
+int sa_pkce_verifier_valid(const char *text)
 {
     static const char unreserved[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
@@ -183,7 +183,8 @@ static int is_verifier(const char *text)
 
 int sa_pkce_challenge_valid(const char *text)
 {
-    return text && is_base64url(text, CHALLENGE_LEN);
+    return text && is_base64url(text, CHALLENGE_LEN)
+           && strchr("AEIMQUYcgkosw048", text[CHALLENGE_LEN - 1]);      /* 256 bits end there */
 }
 
 char *sa_pkce_challenge(apr_pool_t *p, const char *verifier)
@@ -199,7 +200,7 @@ int sa_pkce_matches(const char *verifier, const char *challenge)
     unsigned char digest[SA_SHA256_LEN];
     unsigned char expected[CHALLENGE_LEN + 2];      /* "=" and NUL */
 
-    if (!verifier || !challenge || !is_verifier(verifier)) {
+    if (!verifier || !challenge || !sa_pkce_verifier_valid(verifier)) {
         return 0;
     }
     sa_sha256(verifier, strlen(verifier), digest);

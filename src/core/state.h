@@ -39,7 +39,9 @@ const char *sa_state_check(apr_pool_t *p, const unsigned char key[SA_STATE_KEY_L
 int sa_pkce_matches(const char *verifier, const char *challenge);
 /* S256 challenge of a verifier, in p. */
 char *sa_pkce_challenge(apr_pool_t *p, const char *verifier);
-/* 1 when text has the form of an S256 challenge: 43 base64url characters. */
+/* 1 when text has the form of a verifier: 43 to 128 unreserved characters. */
+int sa_pkce_verifier_valid(const char *text);
+/* 1 when text has the form of an S256 challenge: 32 bytes in base64url. */
 int sa_pkce_challenge_valid(const char *text);
 
 #endif

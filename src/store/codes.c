@@ -25,6 +25,15 @@ sa_error_t *sa_store_create_code(sa_work_t *work, const sa_code_t *code, const c
     return error;
 }
 
+/* In a statement of its own: the one that waited for the code's row cannot see a session which was
+ * made meanwhile. */
+static sa_error_t *end_of(sa_work_t *work, const char *sid, apr_int64_t now)
+{
+    int found, was_live;
+
+    return sa_store_revoke_session(work, sid, now, &found, &was_live);
+}
+
 sa_error_t *sa_store_use_code(sa_work_t *work, const sa_code_use_t *use, sa_session_t *session,
                               sa_code_verdict_t *verdict, const char **used_by, sa_user_t **user)
 {
@@ -56,5 +65,5 @@ sa_error_t *sa_store_use_code(sa_work_t *work, const sa_code_use_t *use, sa_sess
     session->amr = sa_rows_text(rows, 0, 3);
     session->scope = sa_rows_text(rows, 0, 4);
     *user = sa_user_from_row(work, rows, 0, 5);
-    return NULL;
+    return *verdict == SA_CODE_REUSED ? end_of(work, *used_by, use->now) : NULL;
 }

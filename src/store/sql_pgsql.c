@@ -45,9 +45,10 @@
 /* Whoever used it first; then the client, and last what else it is bound to: a wrong try of its own
  * client spends it. */
 #define CODE_VERDICT                                                                          \
-    "CASE WHEN c.used_by IS NOT NULL THEN 1 WHEN c.client_id <> $9 THEN 2 "                   \
-    "WHEN c.expires <= $12 OR c.redirect_uri NOT IN ('', COALESCE($10, '')) "                 \
-    "OR c.challenge IS DISTINCT FROM $11 THEN 3 WHEN NOT usable THEN 4 ELSE 0 END"
+    "CASE WHEN c.used_by <> '' THEN 1 WHEN c.client_id <> $9 THEN 2 WHEN c.used_by = '' "     \
+    "OR c.expires <= $12 OR c.redirect_uri NOT IN ('', COALESCE($10, '')) "                   \
+    "OR c.challenge IS DISTINCT FROM $11 THEN 3 "                                             \
+    "WHEN NOT usable OR (c.sid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM s)) THEN 4 ELSE 0 END"
 #define REVOCATION_LEFT "$1 - (extract(epoch FROM now())::bigint - r.at)"
 
 const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
@@ -180,21 +181,22 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
 
     [SA_OP_CREATE_CODE] = { "new code", SA_STATEMENT_KEYED,
         "INSERT INTO sa_codes (id, client_id, user_id, redirect_uri, scope, challenge, "
-        "auth_time, amr, expires) SELECT $1, $2, {u.id}, $4, $5, $6, $7, $8, $9 "
+        "auth_time, amr, expires, sid) SELECT $1, $2, {u.id}, $4, $5, $6, $7, $8, $9, $10 "
         "FROM {users} u WHERE {u.id} = $3 "
         "AND {usable} AND ($10 IS NULL OR EXISTS (SELECT 1 FROM sa_sessions s WHERE s.sid = $10 "
         "AND s.user_id = {u.id} AND s.revoked_at IS NULL AND s.expires > $11)) RETURNING 1" },
     [SA_OP_USE_CODE] = { "use of a code", 0,
         "WITH c AS (SELECT c.*, {user} FROM sa_codes c JOIN {users} u ON {u.id} = c.user_id "
-        "WHERE c.id = $8 FOR NO KEY UPDATE OF c), "
+        "WHERE c.id = $8 FOR NO KEY UPDATE OF u, c), "
+        "s AS (SELECT s.sid FROM sa_sessions s JOIN c ON c.sid = s.sid WHERE s.revoked_at IS NULL "
+        "AND s.expires > $12 FOR SHARE OF s), "
         "v AS (SELECT c.*, " CODE_VERDICT " AS verdict FROM c), "
-        "used AS (UPDATE sa_codes t SET used_by = $13 FROM v WHERE t.id = v.id "
+        "used AS (UPDATE sa_codes t SET used_by = CASE verdict WHEN 0 THEN $13 ELSE '' END "
+        "FROM v WHERE t.id = v.id "
         "AND v.used_by IS NULL AND v.client_id = $9), "
         "session AS (INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time, "
         "amr, mount, client_id, scope) SELECT $13, user_id, $14, $12, $15, $16, auth_time, amr, "
         "$17, client_id, scope FROM v WHERE verdict = 0), "
-        "ended AS (UPDATE sa_sessions s SET revoked_at = $12 FROM v WHERE v.verdict = 1 "
-        "AND s.sid = v.used_by AND s.revoked_at IS NULL), "
         "event AS (" EVENT("v.user_id", "v") " AND verdict = 1) "
         "SELECT verdict, used_by, auth_time, amr, scope, {out} FROM v" },
 

@@ -57,11 +57,13 @@
     "FROM sa_sessions "
 #define CODE "sa_codes c JOIN {users} AS u ON {u.id} = c.user_id WHERE c.id = ?8"
 /* Whoever used it first; then the client, and last what else it is bound to: a wrong try of its own
- * client spends it. */
+ * client spends it (used_by is then ''). */
 #define CODE_VERDICT                                                                            \
-    "CASE WHEN c.used_by IS NOT NULL THEN 1 WHEN c.client_id <> ?9 THEN 2 "                     \
-    "WHEN c.expires <= ?12 OR c.redirect_uri NOT IN ('', COALESCE(?10, '')) "                   \
-    "OR c.challenge IS NOT ?11 THEN 3 WHEN NOT {usable} THEN 4 ELSE 0 END"
+    "CASE WHEN c.used_by <> '' THEN 1 WHEN c.client_id <> ?9 THEN 2 WHEN c.used_by = '' "       \
+    "OR c.expires <= ?12 OR c.redirect_uri NOT IN ('', COALESCE(?10, '')) "                     \
+    "OR c.challenge IS NOT ?11 THEN 3 WHEN NOT {usable} OR (c.sid IS NOT NULL "                 \
+    "AND NOT EXISTS (SELECT 1 FROM sa_sessions s WHERE s.sid = c.sid AND s.revoked_at IS NULL " \
+    "AND s.expires > ?12)) THEN 4 ELSE 0 END"
 #define NOW "CAST(strftime('%s', 'now') AS INTEGER)"
 /* How many there have ever been: writers come one after the other, so ids are in order of commit. */
 #define REVOCATIONS_MADE                                                                        \
@@ -183,19 +185,18 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
 
     [SA_OP_CREATE_CODE] = { "new code", SA_STATEMENT_KEYED,
         "INSERT INTO sa_codes (id, client_id, user_id, redirect_uri, scope, challenge, "
-        "auth_time, amr, expires) SELECT ?1, ?2, {u.id}, ?4, ?5, ?6, ?7, ?8, ?9 "
+        "auth_time, amr, expires, sid) SELECT ?1, ?2, {u.id}, ?4, ?5, ?6, ?7, ?8, ?9, ?10 "
         "FROM {users} AS u WHERE {u.id} = ?3 "
         "AND {usable} AND (?10 IS NULL OR EXISTS (SELECT 1 FROM sa_sessions s WHERE s.sid = ?10 "
         "AND s.user_id = {u.id} AND s.revoked_at IS NULL AND s.expires > ?11)) RETURNING 1" },
     [SA_OP_USE_CODE] = { "use of a code", 0,
         "SELECT " CODE_VERDICT ", c.used_by, c.auth_time, c.amr, c.scope, {user} FROM " CODE "; "
         EVENT("c.user_id", CODE " AND (" CODE_VERDICT ") = 1") "; "
-        "UPDATE sa_sessions SET revoked_at = ?12 WHERE revoked_at IS NULL AND sid = "
-        "(SELECT c.used_by FROM " CODE " AND (" CODE_VERDICT ") = 1); "
         "INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time, amr, mount, "
         "client_id, scope) SELECT ?13, c.user_id, ?14, ?12, ?15, ?16, c.auth_time, c.amr, ?17, "
         "c.client_id, c.scope FROM " CODE " AND (" CODE_VERDICT ") = 0; "
-        "UPDATE sa_codes SET used_by = ?13 WHERE id = ?8 AND used_by IS NULL AND client_id = ?9" },
+        "UPDATE sa_codes SET used_by = CASE changes() WHEN 1 THEN ?13 ELSE '' END WHERE id = ?8 "
+        "AND used_by IS NULL AND client_id = ?9" },
 
     [SA_OP_REVOCATIONS_ALL] = { "ended sessions", SA_STATEMENT_READS,
         "SELECT " REVOCATIONS_MADE ", r.sid, ?1 - (" NOW " - r.at) FROM (SELECT 1) "

@@ -84,6 +84,7 @@ typedef struct {                /* a session: one family of refresh tokens */
     const char *mount;          /* mount path that made it */
     const char *client_id;      /* NULL for the REST dialect */
     const char *scope;          /* NULL when none */
+    int third_party;            /* of its client, as that is now; not stored */
 } sa_session_t;
 
 typedef struct {
@@ -209,8 +210,9 @@ typedef enum {
     SA_CODE_GOOD,               /* used now: the session is stored */
     SA_CODE_REUSED,             /* it was used before: that session is ended now */
     SA_CODE_FOREIGN,            /* another client's; its own can still use it */
-    SA_CODE_WRONG,              /* too late, or another redirect URI or verifier; it is used now */
-    SA_CODE_USER_GONE,          /* user deleted or inactive */
+    SA_CODE_WRONG,              /* too late, or another redirect URI or verifier: now or at an earlier
+                                 * try, which spent it */
+    SA_CODE_USER_GONE,          /* user deleted, inactive or signed out */
     SA_CODE_UNKNOWN
 } sa_code_verdict_t;
 typedef struct {
@@ -219,8 +221,8 @@ typedef struct {
     apr_int64_t now;
     const sa_event_t *reuse_event;      /* stored when SA_CODE_REUSED */
 } sa_code_use_t;
-/* One statement (SQLite: one short write transaction). session: the new one; its auth_time, amr and
- * scope are set to the code's. *used_by: the sid of an earlier use, NULL when there was none. */
+/* One statement (SQLite: one short write transaction), a second one when SA_CODE_REUSED. session: the
+ * new one; its auth_time, amr and scope are set to the code's. *used_by: the sid of an earlier use, NULL when there was none. */
 sa_error_t *sa_store_use_code(sa_work_t *work, const sa_code_use_t *use, sa_session_t *session,
                               sa_code_verdict_t *verdict, const char **used_by, sa_user_t **user);
 
@@ -427,7 +429,7 @@ typedef struct {
 sa_error_t *sa_store_health(sa_work_t *work, apr_int64_t since, sa_health_t *health);
 
 /* ---- schema ---- */
-#define SA_SCHEMA_VERSION 2
+#define SA_SCHEMA_VERSION 3
 /* *version 0 = nothing installed; newer than SA_SCHEMA_VERSION is possible. */
 sa_error_t *sa_store_schema_version(sa_work_t *work, int *version);
 /* Applies the missing migrations, each in a transaction; dry_run: *sql gets the text, nothing runs, and

@@ -12,7 +12,7 @@ from support.ctl import ctl, failed, on_database, refused_usage
 from support.site import STRONG
 
 pytestmark = pytest.mark.db
-VERSION = 2                                 # of the schema
+VERSION = 3                                 # of the schema
 WHSEC = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 

@@ -140,9 +140,11 @@ static void test_what_a_code_is_bound_to(void **state)
         given.now = NOW + wrong[i].later;
         assert_int_equal(use(db, &given, "s1"), SA_CODE_WRONG);
         given = a_use(id);
-        assert_int_equal(use(db, &given, "s2"), SA_CODE_REUSED);        /* one try is all */
+        given.reuse_event = new_event(db->pool, "e1", "token_reuse_detected");
+        assert_int_equal(use(db, &given, "s2"), SA_CODE_WRONG);         /* one try is all */
     }
     assert_int_equal(db_int(db, "SELECT count(*) FROM sa_sessions"), 0);
+    assert_int_equal(db_int(db, "SELECT count(*) FROM sa_outbox"), 0);      /* nothing was given */
 }
 
 static void test_what_was_not_asked_for_is_not_compared(void **state)
@@ -195,8 +197,12 @@ static void test_only_a_usable_user_with_a_live_session(void **state)
     assert_true(create(db, &code, "mine"));
     db_exec(db, "UPDATE sa_users SET is_active = %s", is_pgsql(db) ? "false" : "0");
     assert_int_equal(use(db, &given, "s1"), SA_CODE_USER_GONE);
-    code.id = "c2";
+    code.id = given.id = "c2";
     assert_false(create(db, &code, "mine"));
+    db_exec(db, "UPDATE sa_users SET is_active = %s", is_pgsql(db) ? "true" : "1");
+    assert_true(create(db, &code, "mine"));
+    db_exec(db, "UPDATE sa_sessions SET revoked_at = 1 WHERE sid = 'mine'");
+    assert_int_equal(use(db, &given, "s1"), SA_CODE_USER_GONE);     /* signed out meanwhile */
     code.user_id = "x";
     assert_false(create(db, &code, NULL));
     assert_int_equal(is_live(db, "s1"), 0);

@@ -82,8 +82,7 @@ static const char common_2[] =
     "    scopes          text NOT NULL,\n"
     "    redirect_uris   text NOT NULL,\n"
     "    owner_id        {key_type} REFERENCES {users} ({id}) ON DELETE SET NULL,\n"
-    "    created         bigint NOT NULL,\n"
-    "    trusted         integer NOT NULL DEFAULT 0\n"
+    "    created         bigint NOT NULL\n"
     ");\n"
     "CREATE TABLE sa_codes (\n"
     "    id              text COLLATE \"C\" PRIMARY KEY,\n"
@@ -147,8 +146,14 @@ static const char common_2[] =
     "    EXECUTE FUNCTION sa_session_ended();\n"
     "INSERT INTO sa_schema (version) VALUES (2);\n";
 
+static const char common_3[] =
+    "ALTER TABLE sa_applications ADD COLUMN trusted integer NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE sa_codes ADD COLUMN sid text COLLATE \"C\";\n"
+    "INSERT INTO sa_schema (version) VALUES (3);\n";
+
 const sa_migration_t sa_migrations_pgsql[] = {
     { 1, own_1, common_1 },
     { 2, NULL, common_2 },
+    { 3, NULL, common_3 },
     { 0, NULL, NULL }
 };

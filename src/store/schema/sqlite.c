@@ -82,8 +82,7 @@ static const char common_2[] =
     "    scopes          TEXT NOT NULL,\n"
     "    redirect_uris   TEXT NOT NULL,\n"
     "    owner_id        {key_type} REFERENCES {users} ({id}) ON DELETE SET NULL,\n"
-    "    created         INTEGER NOT NULL,\n"
-    "    trusted         INTEGER NOT NULL DEFAULT 0\n"
+    "    created         INTEGER NOT NULL\n"
     ") WITHOUT ROWID;\n"
     "CREATE TABLE sa_codes (\n"
     "    id              TEXT NOT NULL PRIMARY KEY,\n"
@@ -143,8 +142,14 @@ static const char common_2[] =
     "END;\n"
     "INSERT INTO sa_schema (version) VALUES (2);\n";
 
+static const char common_3[] =
+    "ALTER TABLE sa_applications ADD COLUMN trusted INTEGER NOT NULL DEFAULT 0;\n"
+    "ALTER TABLE sa_codes ADD COLUMN sid TEXT;\n"
+    "INSERT INTO sa_schema (version) VALUES (3);\n";
+
 const sa_migration_t sa_migrations_sqlite[] = {
     { 1, own_1, common_1 },
     { 2, NULL, common_2 },
+    { 3, NULL, common_3 },
     { 0, NULL, NULL }
 };
