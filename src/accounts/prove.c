@@ -38,12 +38,16 @@ sa_error_t *sa_prove(sa_call_t *call, const sa_provider_t *provider, sa_attempt_
         .max_token_age = call->settings->max_token_age,
     };
     sa_proof_t proof = { .id_token_exp = 0 };
+    sa_provider_env_t env = *call->env;
     sa_error_t *error;
+
+    env.deadline = sa_http_clock() + provider->limits.total_ms;
 
     if (attempt->state || attempt->redirect) {
         error = sa_state_use(call, provider, attempt, bearer_user, &credential.nonce);
         if (!error && attempt->redirect) {
-            error = sa_provider_came_back(provider, call->pool, attempt->error, attempt->issuer);
+            error = sa_provider_came_back(provider, &env, call->pool, attempt->error,
+                                          attempt->issuer);
         }
         if (error) {
             return error;
@@ -52,8 +56,6 @@ sa_error_t *sa_prove(sa_call_t *call, const sa_provider_t *provider, sa_attempt_
         credential.max_token_age = 0;
         credential.nonce_sent = attempt->redirect;
     }
-    sa_provider_env_t env = *call->env;
-    env.deadline = sa_http_clock() + provider->limits.total_ms;
     error = provider->type->identify(provider, &env, call->pool, &credential, identity, &proof);
     if (!error && attempt->token) {
         error = spend_id_token(call, provider, &proof);

@@ -36,18 +36,35 @@ static const char *shown(const char *code)
                ? code : "no error code";
 }
 
-sa_error_t *sa_provider_came_back(const sa_provider_t *provider, apr_pool_t *p, const char *error,
-                                  const char *issuer)
+/* RFC 9207 section 2.4. */
+static sa_error_t *check_issuer(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                apr_pool_t *p, const char *issuer)
 {
-    if (error) {
-        int is_down = !strcmp(error, "server_error") || !strcmp(error, "temporarily_unavailable");
-        return sa_error(p, is_down ? SA_E_PROVIDER_UNAVAILABLE : SA_E_PROVIDER_REJECTED,
-                        provider->label, "%s: authorization endpoint: %s", provider->name,
-                        shown(error));
+    sa_endpoints_t endpoints;
+
+    if (provider->type != &sa_provider_oidc || (issuer && !strcmp(issuer, provider->issuer))) {
+        return NULL;
     }
-    if (issuer && provider->type == &sa_provider_oidc && strcmp(issuer, provider->issuer)) {
+    if (issuer) {
         return sa_error(p, SA_E_PROVIDER_REJECTED, provider->label,
                         "%s: authorization endpoint: iss is another provider", provider->name);
     }
-    return NULL;
+    sa_error_t *error = sa_discover(provider, env, p, SA_NEED_AUTHORIZE, &endpoints);
+    return error || !endpoints.sends_iss ? error
+           : sa_error(p, SA_E_PROVIDER_REJECTED, provider->label,
+                      "%s: authorization endpoint: iss is missing", provider->name);
+}
+
+sa_error_t *sa_provider_came_back(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                  apr_pool_t *p, const char *word, const char *issuer)
+{
+    sa_error_t *error = check_issuer(provider, env, p, issuer);
+
+    if (error || !word) {
+        return error;
+    }
+    int is_down = !strcmp(word, "server_error") || !strcmp(word, "temporarily_unavailable");
+    return sa_error(p, is_down ? SA_E_PROVIDER_UNAVAILABLE : SA_E_PROVIDER_REJECTED,
+                    provider->label, "%s: authorization endpoint: %s", provider->name,
+                    shown(word));
 }

@@ -77,6 +77,8 @@ static void *parse(apr_pool_t *p, const sa_provider_t *provider, const char *tex
         *why = "its issuer is not the configured one";
         return NULL;
     }
+    metadata->endpoints.sends_iss = json_is_true(
+        json_object_get(document, "authorization_response_iss_parameter_supported"));
     *why = read_endpoints(p, provider, document, &metadata->endpoints);
     return *why ? NULL : metadata;
 }
@@ -117,6 +119,7 @@ sa_error_t *sa_discover(const sa_provider_t *provider, const sa_provider_env_t *
     endpoints->token_url = provider->token_url;
     endpoints->jwks_url = provider->jwks_url;
     endpoints->userinfo_url = provider->userinfo_url;
+    endpoints->sends_iss = 0;
     if ((endpoints->authorize_url || !(need & SA_NEED_AUTHORIZE)) &&
         (endpoints->token_url || !(need & SA_NEED_TOKEN)) &&
         (endpoints->jwks_url || !(need & SA_NEED_JWKS))) {
@@ -136,5 +139,6 @@ sa_error_t *sa_discover(const sa_provider_t *provider, const sa_provider_env_t *
     sa_fill(&endpoints->token_url, metadata->endpoints.token_url);
     sa_fill(&endpoints->jwks_url, metadata->endpoints.jwks_url);
     sa_fill(&endpoints->userinfo_url, metadata->endpoints.userinfo_url);
+    endpoints->sends_iss = metadata->endpoints.sends_iss;
     return NULL;
 }

@@ -11,6 +11,7 @@ enum { SA_NEED_AUTHORIZE = 1, SA_NEED_TOKEN = 2, SA_NEED_JWKS = 4 };
 typedef struct {
     const char *authorize_url, *token_url, *jwks_url;
     const char *userinfo_url;   /* NULL when the provider has none */
+    int sends_iss;              /* it promises to, when it sends a browser back (RFC 9207) */
 } sa_endpoints_t;
 
 /* Configured endpoints win; the document is looked at only when one of `need` is not configured.

@@ -139,9 +139,10 @@ sa_error_t *sa_provider_authorize(const sa_provider_t *provider, const sa_provid
                                   apr_pool_t *p, const sa_authorization_request_t *request,
                                   const char **url);
 /* The failure that came back instead of a code (`error`, RFC 6749 section 4.1.2.1) or with one, from
- * somebody else (`iss`, RFC 9207). Both may be NULL. SA_E_PROVIDER_REJECTED, _UNAVAILABLE. */
-sa_error_t *sa_provider_came_back(const sa_provider_t *provider, apr_pool_t *p, const char *error,
-                                  const char *issuer);
+ * somebody else (`iss`, RFC 9207; when it must be discovered whether that was promised, fails as
+ * identify too). Both may be NULL. SA_E_PROVIDER_REJECTED, _UNAVAILABLE. */
+sa_error_t *sa_provider_came_back(const sa_provider_t *provider, const sa_provider_env_t *env,
+                                  apr_pool_t *p, const char *error, const char *issuer);
 /* 1 when it takes tokens that front ends got from the provider: identify_token may be called. */
 int sa_provider_takes_tokens(const sa_provider_t *provider);
 /* The failure for an identity whose e-mail is missing or unverified (CONTRACT §1's two texts). */

@@ -70,23 +70,53 @@ static void test_an_endpoint_that_must_be_discovered(void **state)
     assert_memory_equal(url_of(other), wanted, strlen(wanted));
 }
 
+static void test_T6_an_iss_that_was_promised(void **state)
+{
+    (void)state;
+    const char *issuer = mock_url(mock, pool, "");
+    const char *const promises[] = { "true", "false", "1", "null" };
+
+    for (size_t i = 0; i < sizeof(promises) / sizeof(promises[0]); i++) {
+        const char *path = apr_psprintf(pool, "/promise-%d", (int)i);
+        const sa_provider_t *provider = make_provider("idp", "type", "oidc", "issuer", issuer,
+                                                      "client-id", CLIENT, "discovery-url",
+                                                      mock_url(mock, pool, path), NULL);
+        serve(path, 200,
+              apr_psprintf(pool, "{\"issuer\":\"%s\",\"authorization_endpoint\":\"%s/a\","
+                           "\"token_endpoint\":\"%s/t\",\"jwks_uri\":\"%s/j\","
+                           "\"authorization_response_iss_parameter_supported\":%s}",
+                           issuer, issuer, issuer, issuer, promises[i]));
+        assert_null(sa_provider_came_back(provider, &env, pool, NULL, issuer));
+        const sa_error_t *error = sa_provider_came_back(provider, &env, pool, NULL, NULL);
+        const sa_error_t *refused = sa_provider_came_back(provider, &env, pool, "access_denied",
+                                                          NULL);
+        if (i == 0) {
+            assert_kind(error, SA_E_PROVIDER_REJECTED);
+            assert_string_equal(refused->log, "idp: authorization endpoint: iss is missing");
+        }
+        else {
+            assert_null(error);
+            assert_string_equal(refused->log, "idp: authorization endpoint: access_denied");
+        }
+    }
+}
+
 static void test_T6_T14_what_came_back(void **state)
 {
     (void)state;
     const sa_provider_t *github = make_github(), *idp = make_idp();
 
-    assert_null(sa_provider_came_back(idp, pool, NULL, NULL));
-    assert_null(sa_provider_came_back(idp, pool, NULL, "https://idp.example.test"));
-    assert_kind(sa_provider_came_back(idp, pool, NULL, "https://idp.example.test/"),
+    assert_null(sa_provider_came_back(idp, &env, pool, NULL, "https://idp.example.test"));
+    assert_kind(sa_provider_came_back(idp, &env, pool, NULL, "https://idp.example.test/"),
                 SA_E_PROVIDER_REJECTED);
-    assert_null(sa_provider_came_back(github, pool, NULL, "https://github.com/login/oauth"));
-    assert_kind(sa_provider_came_back(github, pool, "access_denied", NULL),
+    assert_null(sa_provider_came_back(github, &env, pool, NULL, "https://github.com/login/oauth"));
+    assert_kind(sa_provider_came_back(github, &env, pool, "access_denied", NULL),
                 SA_E_PROVIDER_REJECTED);
-    assert_kind(sa_provider_came_back(github, pool, "server_error", NULL),
+    assert_kind(sa_provider_came_back(github, &env, pool, "server_error", NULL),
                 SA_E_PROVIDER_UNAVAILABLE);
-    assert_kind(sa_provider_came_back(github, pool, "temporarily_unavailable", NULL),
+    assert_kind(sa_provider_came_back(github, &env, pool, "temporarily_unavailable", NULL),
                 SA_E_PROVIDER_UNAVAILABLE);
-    const sa_error_t *error = sa_provider_came_back(github, pool, "<script>\r\n", NULL);
+    const sa_error_t *error = sa_provider_came_back(github, &env, pool, "<script>\r\n", NULL);
     assert_string_equal(error->log, "github: authorization endpoint: no error code");
     assert_null(strstr(error->text, "script"));
 }
@@ -99,6 +129,7 @@ int main(void)
         CASE(test_T7_challenge_is_always_sent),
         CASE(test_an_endpoint_with_a_query),
         CASE(test_an_endpoint_that_must_be_discovered),
+        CASE(test_T6_an_iss_that_was_promised),
         CASE(test_T6_T14_what_came_back),
     };
 
