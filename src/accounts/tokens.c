@@ -223,9 +223,13 @@ static sa_error_t *check_refresh(sa_call_t *call, const char *token, const sa_cl
     if (!why) {
         *sid = sa_json_string(jwt->claims, "sid");
         *jti = sa_json_string(jwt->claims, "jti");
-        why = *sid ? other_owner(jwt->claims, client) : "no sid";
+        why = *sid ? NULL : "no sid";
     }
-    return why ? not_valid(call, why) : NULL;
+    if (why) {
+        return not_valid(call, why);
+    }
+    why = other_owner(jwt->claims, client);
+    return why ? sa_error(call->pool, SA_E_REFRESH_OF_ANOTHER, NULL, "token refused: %s", why) : NULL;
 }
 
 static sa_error_t *refresh_failure(sa_call_t *call, sa_refresh_verdict_t verdict)

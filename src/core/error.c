@@ -28,6 +28,8 @@ static const shape_t shapes[] = {
                                "Given token not valid for any token type" },
     [SA_E_REFRESH_NOT_VALID] = { "token_not_valid", 401, "detail",
                                  "Token is invalid or expired" },
+    [SA_E_REFRESH_OF_ANOTHER] = { "token_not_valid", 401, "detail",
+                                  "Token is invalid or expired" },
     [SA_E_TOKEN_BLACKLISTED] = { "token_blacklisted", 401, "detail", "Token is blacklisted" },
     [SA_E_BAD_CREDENTIALS] = { "bad_credentials", 401, "detail",
                                "No active account found with the given credentials" },

@@ -24,6 +24,7 @@ typedef enum {
     SA_E_NOT_AUTHENTICATED,
     SA_E_TOKEN_NOT_VALID,       /* a Bearer that is not accepted */
     SA_E_REFRESH_NOT_VALID,     /* token/refresh, token/verify: word token_not_valid */
+    SA_E_REFRESH_OF_ANOTHER,    /* good, but not for this client: answered in the same words */
     SA_E_TOKEN_BLACKLISTED,
     SA_E_BAD_CREDENTIALS,
     SA_E_STATE_INVALID,

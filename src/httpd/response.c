@@ -120,6 +120,18 @@ static json_t *field_errors(const sa_error_t *error)
     return body;
 }
 
+/* What SimpleJWT calls token_not_valid. */
+static int is_bad_token(const sa_error_t *error)
+{
+    switch (error->kind) {
+    case SA_E_TOKEN_NOT_VALID: case SA_E_REFRESH_NOT_VALID: case SA_E_REFRESH_OF_ANOTHER:
+    case SA_E_TOKEN_BLACKLISTED:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
 /* CONTRACT section 1: the shapes a Django REST Framework front end parses. */
 static json_t *error_body(const sa_error_t *error)
 {
@@ -140,8 +152,7 @@ static json_t *error_body(const sa_error_t *error)
                                       "token_type", "access",
                                       "message", "Token is invalid or expired"));
     }
-    if (error->kind == SA_E_TOKEN_NOT_VALID || error->kind == SA_E_REFRESH_NOT_VALID
-        || error->kind == SA_E_TOKEN_BLACKLISTED) {
+    if (is_bad_token(error)) {
         json_object_set_new(body, "code", json_string("token_not_valid"));
     }
     json_object_set_new(body, "error", json_string(error->word));
@@ -158,6 +169,7 @@ static const char *oauth_word(const sa_error_t *error)
     case SA_E_PARSE_ERROR: case SA_E_UNSUPPORTED_MEDIA_TYPE:
         return "invalid_request";
     case SA_E_BAD_CREDENTIALS: case SA_E_REFRESH_NOT_VALID: case SA_E_TOKEN_BLACKLISTED:
+    case SA_E_REFRESH_OF_ANOTHER:
     case SA_E_PROVIDER_REJECTED: case SA_E_ID_TOKEN_INVALID: case SA_E_EMAIL_MISSING:
     case SA_E_EMAIL_UNVERIFIED: case SA_E_ACCOUNT_EXISTS: case SA_E_IDENTITY_TAKEN:
     case SA_E_ACCOUNT_UNAVAILABLE: case SA_E_EMAIL_NOT_CONFIRMED:
@@ -212,12 +224,9 @@ static void challenge(sa_request_t *req, const sa_error_t *error)
         apr_table_setn(req->r->err_headers_out, "WWW-Authenticate", "Basic realm=\"api\"");
         return;
     }
-    int bad_token = error->kind == SA_E_TOKEN_NOT_VALID || error->kind == SA_E_REFRESH_NOT_VALID
-                    || error->kind == SA_E_TOKEN_BLACKLISTED;
-
     apr_table_setn(req->r->err_headers_out, "WWW-Authenticate",
-                   bad_token ? "Bearer realm=\"api\", error=\"invalid_token\""
-                             : "Bearer realm=\"api\"");
+                   is_bad_token(error) ? "Bearer realm=\"api\", error=\"invalid_token\""
+                                       : "Bearer realm=\"api\"");
 }
 
 /* One line for each refusal; httpd adds time and client. What is wrong with a field is the client's

@@ -346,3 +346,21 @@ def test_listed_pages_without_credentials_get_json_only(shop):
     tokens = check.signed_in(answer)
     assert answer.set_cookies() == {}
     check.signed_in(browser.post("token/refresh/", {"refresh": tokens["refresh"]}))
+
+
+def test_a_cookie_of_another_client_is_not_thrown_away(shop):
+    """It is as good as before where it belongs; a front end may have to try."""
+    site = shop()
+    browser = signed_in(site)
+    grant = {"grant_type": "refresh_token", **site.app}
+    answer = browser.post("token", grant, headers=SAME)
+    assert answer.status == 400 and answer.word == "invalid_grant" and answer.set_cookies() == {}, answer
+    assert refresh(browser).status == 200
+    browser = site.browser()
+    assert browser.post("token", {"grant_type": "password", "username": ADA, "password": STRONG,
+                                  **site.app}).status == 200
+    for answer in (refresh(browser), browser.post("token/blacklist/", headers=SAME)):
+        check.refresh_refused(answer)
+        assert answer.set_cookies() == {}, answer
+    assert browser.post("token", grant, headers=SAME).status == 200
+    assert sessions(site) == 2
