@@ -137,9 +137,10 @@ const char *sa_set_login_url(cmd_parms *cmd, void *data, const char *value)
     if (problem) {
         return problem;
     }
-    if (!sa_return_to_valid(value, NULL) && sa_endpoint_problem(value, SA_URL_ALLOW_HTTP)) {
+    if (strchr(value, '#')
+        || (!sa_return_to_valid(value, NULL) && sa_endpoint_problem(value, SA_URL_ALLOW_HTTP))) {
         return sa_directive_error(cmd, value, "must be a path of this server, like /login/, or an "
-                                  "https:// address");
+                                  "https:// address, without #");
     }
     conf->login_url = value;
     return NULL;

@@ -135,14 +135,15 @@ static void fill_providers(sa_check_t *check, sa_mount_t *mount, const sa_dir_co
 
 static const char *allow_headers(apr_pool_t *p, const sa_dir_conf_t *conf)
 {
-    const char *list = "authorization, content-type";
+    static const char always[] = "authorization, content-type, x-requested-with";
+    const char *list = always;
 
     if (!conf->allow_headers) {
         return DEFAULT_ALLOW_HEADERS;
     }
     for (int i = 0; i < conf->allow_headers->nelts; i++) {
         const char *name = SA_AT(conf->allow_headers, i, const char *);
-        if (strcmp(name, "authorization") != 0 && strcmp(name, "content-type") != 0) {
+        if (!ap_find_list_item(p, always, name)) {
             list = apr_pstrcat(p, list, ", ", name, NULL);
         }
     }

@@ -227,6 +227,7 @@ int sa_handle(request_rec *r)
     }
     sa_request_init(&req, r, mount);
     if (!find(&req, without_slash(r->pool, path))) {
+        sa_query_hide(&req);    /* it may hold a code, for a provider that is gone */
         return sa_answer_error(&req, sa_error(r->pool, SA_E_NOT_FOUND, NULL, NULL));
     }
     if (req.route->flags & SA_ROUTE_BROWSER) {

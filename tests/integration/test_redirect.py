@@ -47,7 +47,7 @@ def target(answer):
 def at_provider(site, answer):
     """The browser at the provider -> the way back, as a target of our server"""
     url = urllib.parse.urlsplit(answer.header("Location"))
-    visit = Browser(site.provider.port, mount="")
+    visit = Browser(site.provider.port, mount="", held=False)
     back = visit.get("%s?%s" % (url.path, url.query))
     visit.close()
     assert back.status == 302, back
@@ -515,13 +515,14 @@ def test_T230_T233_neither_code_nor_state_is_logged(shop):
     browser = site.browser()
     secrets = set()
     for way in (lambda back: browser.get(back, headers={"Referer": "https://github.test/?" + back}),
-                lambda back: site.browser().get(back), lambda back: browser.post(back, {})):
+                lambda back: site.browser().get(back), lambda back: browser.post(back, {}),
+                lambda back: browser.get(back.replace("/github/", "/gone/"))):
         answer = start(browser, query="?next=/a")
         secrets |= {target(answer)[1][name] for name in ("state", "code_challenge")}
         back = at_provider(site, answer)
         secrets |= {v for k, v in urllib.parse.parse_qsl(back.partition("?")[2])}
         way(back)
-    assert len(secrets) == 9
+    assert len(secrets) == 12
     shown = browser.get("/server-status").text
     access = ""
     for name in (site.httpd.access_log, os.path.join(site.httpd.root, "full.log")):
