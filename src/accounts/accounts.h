@@ -90,6 +90,7 @@ typedef struct {
 typedef struct {
     const char *id;             /* client_id */
     const char *scope;          /* granted, space-separated, "" when none */
+    int third_party;            /* it may be somebody else's: sa_is_third_party */
 } sa_client_t;
 
 /* The bearer of a verified access token. */
@@ -97,7 +98,7 @@ typedef struct {
     const char *user_id;        /* sub */
     const char *sid;            /* NULL for a SimpleJWT token */
     const char *client_id;      /* NULL when none */
-    const char *scope;
+    int third_party;            /* of a client that may be somebody else's */
     sa_jwt_t jwt;
 } sa_bearer_t;
 
@@ -155,7 +156,7 @@ sa_error_t *sa_accounts_linked(sa_call_t *call, const sa_bearer_t *bearer, json_
 /* Access token of a header value; SA_E_TOKEN_NOT_VALID. Whether its session has ended is looked up in
  * shared memory, and in the database only when that does not know: then it may be SA_E_UNAVAILABLE. */
 sa_error_t *sa_accounts_bearer(sa_call_t *call, const char *token, sa_bearer_t *bearer);
-/* RFC 6749 section 6. scope NULL = as before; no more than before. SA_E_REFRESH_NOT_VALID
+/* RFC 6749 section 6. scope NULL = as before; no more than before. SA_E_REFRESH_OF_ANOTHER
  * for a token of another client. */
 sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *refresh, const sa_client_t *client,
                                 const char *scope, sa_tokens_t *tokens);
@@ -221,6 +222,10 @@ sa_error_t *sa_accounts_introspect(sa_call_t *call, const char *token, const sa_
  * "" for a public one). Takes as long for an unknown one. */
 sa_error_t *sa_client_authenticate(sa_call_t *call, const char *client_id, const char *secret,
                                    sa_application_t **application);
+#define SA_GRANT_CODE "authorization_code"
+/* 1 when users let it in by the authorization endpoint, and were asked: another site, or a program. Its
+ * tokens are for APIs, and leave the account as it is. */
+int sa_is_third_party(const sa_application_t *application);
 /* The application as a client that asks for `grant` and `scope` (RFC 6749 section 3.3; NULL: all
  * it may have). SA_E_UNAUTHORIZED_CLIENT, SA_E_INVALID_SCOPE. */
 sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application,

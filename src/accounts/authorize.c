@@ -124,8 +124,7 @@ sa_error_t *sa_authorize_check(sa_call_t *call, const sa_authorization_t *reques
     if (request->response_mode && strcmp(request->response_mode, "query")) {
         return refuse(call, SA_E_INVALID_REQUEST, "response_mode must be query.");
     }
-    sa_error_t *error = sa_client_grant(call, application, "authorization_code", request->scope,
-                                        client);
+    sa_error_t *error = sa_client_grant(call, application, SA_GRANT_CODE, request->scope, client);
     const char *why = pkce_problem(request, !application->secret);
     return error ? error : why ? refuse(call, SA_E_INVALID_REQUEST, why) : NULL;
 }

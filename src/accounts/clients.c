@@ -139,6 +139,12 @@ const char *sa_scope_common(apr_pool_t *p, const char *scope, const char *allowe
     return common(p, scope, allowed, &all);
 }
 
+int sa_is_third_party(const sa_application_t *application)
+{
+    return !application->trusted
+           && sa_words_have(application->grants, SA_GRANT_CODE, strlen(SA_GRANT_CODE));
+}
+
 sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application,
                             const char *grant, const char *scope, sa_client_t *client)
 {
@@ -147,6 +153,7 @@ sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application
                         application->client_id, grant);
     }
     client->id = application->client_id;
+    client->third_party = sa_is_third_party(application);
     client->scope = scope ? sa_scope_within(call->pool, scope, application->scopes)
                           : application->scopes;
     return client->scope ? NULL

@@ -26,6 +26,7 @@ sa_session_t *sa_session_new(sa_call_t *call, const char *amr, const sa_client_t
     session->mount = settings->mount;
     session->client_id = client ? client->id : NULL;
     session->scope = client ? client->scope : NULL;
+    session->third_party = client && client->third_party;
     return session->sid && session->jti ? session : NULL;
 }
 
@@ -44,8 +45,12 @@ static json_t *claims_make(sa_call_t *call, const sa_user_t *user, const sa_sess
     json_object_set_new(claims, "user_id",
                         user->id_is_integer ? json_integer(strtoll(user->id, NULL, 10))
                                             : json_string(user->id));
+    if (session->third_party) {
+        json_object_set_new(claims, "third_party", json_true());
+    }
     /* jansson leaves out an optional member that it cannot allocate. */
-    size_t wanted = 11u + (session->client_id != NULL) + (session->scope != NULL);
+    size_t wanted = 11u + (session->client_id != NULL) + (session->scope != NULL)
+                    + (session->third_party != 0);
     sa_json_own(call->pool, claims);
     return json_object_size(claims) == wanted ? claims : NULL;
 }
@@ -186,7 +191,7 @@ static sa_error_t *read_bearer(sa_call_t *call, const char *token, sa_bearer_t *
     }
     bearer->sid = sa_json_string(bearer->jwt.claims, "sid");
     bearer->client_id = sa_json_string(bearer->jwt.claims, "client_id");
-    bearer->scope = sa_json_string(bearer->jwt.claims, "scope");
+    bearer->third_party = json_is_true(json_object_get(bearer->jwt.claims, "third_party"));
     return NULL;
 }
 
@@ -330,6 +335,7 @@ sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, const sa_cli
     if (error) {
         return error;
     }
+    session->third_party = client && client->third_party;
     sa_session_t narrowed = *session;
     narrowed.scope = scope;
     *tokens = (sa_tokens_t) {

@@ -45,7 +45,7 @@ static sa_error_t *read_client(sa_request_t *req, sa_client_t *client)
 
 static int create_and_login(sa_request_t *req, const sa_registration_t *given)
 {
-    sa_client_t client = { NULL, NULL };
+    sa_client_t client = { .id = NULL };
     sa_tokens_t tokens;
 
     sa_error_t *error = read_client(req, &client);

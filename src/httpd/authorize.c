@@ -114,18 +114,6 @@ static sa_error_t *read_request(sa_request_t *req, const char *text, asked_t *as
                                &asked->redirect);
 }
 
-/* The token of an application opens no door to others; in our cookie is the site's own sign-in. */
-static sa_error_t *load_user(sa_request_t *req)
-{
-    sa_error_t *error = sa_bearer_load(req, 0);
-
-    if (!error && req->bearer.user_id && req->bearer.client_id
-        && apr_table_get(req->r->headers_in, "Authorization")) {
-        error = sa_error(req->r->pool, SA_E_FORBIDDEN, NULL, "the token of an application");
-    }
-    return error;
-}
-
 /* Reads the request and goes on with `next` for a user who is signed in. */
 static int with_user(sa_request_t *req, const char *text,
                      int (*next)(sa_request_t *req, const asked_t *asked))
@@ -140,7 +128,10 @@ static int with_user(sa_request_t *req, const char *text,
     if (error) {
         return refuse(req, &asked, error);
     }
-    error = load_user(req);
+    error = sa_bearer_load(req, 0);
+    if (!error) {
+        error = sa_throttle(req, "social", &req->mount->settings.throttle);
+    }
     if (error) {
         return sa_answer_error(req, error);
     }
@@ -149,7 +140,8 @@ static int with_user(sa_request_t *req, const char *text,
 
 static int begin(sa_request_t *req, const asked_t *asked)
 {
-    return asked->application->trusted ? give_code(req, asked) : ask_user(req, asked);
+    return asked->application->trusted && !req->r->header_only ? give_code(req, asked)
+                                                                : ask_user(req, asked);
 }
 
 int sa_authorize(sa_request_t *req)

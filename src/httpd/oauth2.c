@@ -9,16 +9,27 @@
 #include "httpd/rest.h"
 #include "httpd/routes.h"
 
-#define CODE "authorization_code"
 #define INTROSPECTION "introspection"   /* the scope that may look into anybody's tokens */
 
 /* ---- RFC 6749 section 5.1 ---- */
 
+/* The answer with one member more, NULL when there is no memory for it. */
+static json_t *with_member(json_t *body, const char *name, json_t *value)
+{
+    if (json_object_set_new(body, name, value)) {
+        json_decref(body);
+        return NULL;
+    }
+    return body;
+}
+
 static json_t *token_answer(const sa_tokens_t *tokens)
 {
-    return json_pack("{s:s, s:i, s:s, s:s, s:s*}", "access_token", tokens->access,
-                     "expires_in", tokens->expires_in, "token_type", "Bearer",
-                     "scope", tokens->scope, "refresh_token", tokens->refresh);
+    json_t *body = json_pack("{s:s, s:i, s:s, s:s}", "access_token", tokens->access,
+                             "expires_in", tokens->expires_in, "token_type", "Bearer",
+                             "scope", tokens->scope);
+
+    return tokens->refresh ? with_member(body, "refresh_token", json_string(tokens->refresh)) : body;
 }
 
 static int answer(sa_request_t *req, int status, const sa_tokens_t *tokens, json_t *body)
@@ -57,7 +68,7 @@ static sa_error_t *client_for(sa_request_t *req, const char *grant, const char *
     }
     /* One that gets codes may be another site's, or a program: its tokens are no cookies here. */
     req->no_cookies = !req->refresh_cookie
-                      && sa_words_have(application->grants, CODE, strlen(CODE));
+                      && sa_words_have(application->grants, SA_GRANT_CODE, strlen(SA_GRANT_CODE));
     return sa_client_grant(&req->call, application, grant, scope, client);
 }
 
@@ -106,7 +117,7 @@ static sa_error_t *grant_code(sa_request_t *req, sa_tokens_t *tokens)
     sa_client_t client;
 
     if (!error) {
-        error = client_for(req, CODE, NULL, &client);
+        error = client_for(req, SA_GRANT_CODE, NULL, &client);
     }
     return error ? error : sa_accounts_exchange(&req->call, &client, code, redirect_uri, verifier,
                                                 tokens);
@@ -153,7 +164,7 @@ static const struct {
     { "password", grant_password },
     { "refresh_token", grant_refresh },
     { "client_credentials", grant_client_credentials },
-    { CODE, grant_code },
+    { SA_GRANT_CODE, grant_code },
 };
 #define GRANTS (sizeof(grants) / sizeof(grants[0]))
 
@@ -229,13 +240,10 @@ int sa_oauth2_convert_token(sa_request_t *req)
     if (error) {
         return sa_answer_error(req, error);
     }
-    json_t *body = token_answer(&tokens);
-    json_object_set_new(body, "user",
-                        json_pack("{s:s?, s:s?, s:s?}",
-                                  "email", sa_utf8_or_null(tokens.user->email),
-                                  "first_name", sa_utf8_or_null(tokens.user->first_name),
-                                  "last_name", sa_utf8_or_null(tokens.user->last_name)));
-    return answer(req, HTTP_OK, &tokens, body);
+    return answer(req, HTTP_OK, &tokens, with_member(token_answer(&tokens), "user", json_pack(
+        "{s:s?, s:s?, s:s?}", "email", sa_utf8_or_null(tokens.user->email),
+        "first_name", sa_utf8_or_null(tokens.user->first_name),
+        "last_name", sa_utf8_or_null(tokens.user->last_name))));
 }
 
 /* ---- ending ---- */
@@ -338,35 +346,44 @@ int sa_oauth2_introspect(sa_request_t *req)
     return error ? sa_answer_error(req, error) : sa_answer_json(req, HTTP_OK, answer);
 }
 
-static json_t *grant_names(void)
+static json_t *grant_names(const sa_settings_t *settings)
 {
     json_t *names = json_array();
 
     for (size_t i = 0; i < GRANTS; i++) {
-        json_array_append_new(names, json_string(grants[i].name));
+        if (settings->password_login || grants[i].run != grant_password) {
+            json_array_append_new(names, json_string(grants[i].name));
+        }
     }
     json_array_append_new(names, json_string("convert_token"));
     return names;
 }
 
+/* How clients prove who they are (RFC 6749 section 2.3). */
+static json_t *auth_methods(int public_too)
+{
+    return json_pack("[s, s, s*]", "client_secret_basic", "client_secret_post",
+                     public_too ? "none" : NULL);
+}
+
 int sa_oauth2_metadata(sa_request_t *req)
 {
     apr_pool_t *p = req->r->pool;
-    const char *base = apr_pstrcat(p, req->mount->base_url, req->mount->path, "/", NULL);
+    const sa_settings_t *settings = &req->mount->settings;
+    const char *base = apr_pstrcat(p, settings->url, "/", NULL);
     json_t *body = json_pack(
-        "{s:s, s:s+, s:s+, s:s+, s:s+, s:s+, s:[s], s:[s], s:[s], s:b, s:o, s:[s,s,s], s:[s,s]}",
-        "issuer", req->mount->settings.issuer, "authorization_endpoint", base, "authorize",
+        "{s:s, s:s+, s:s+, s:s+, s:s+, s:s+, s:[s], s:[s], s:[s], s:b, s:o, s:o, s:o, s:o}",
+        "issuer", settings->issuer, "authorization_endpoint", base, "authorize",
         "token_endpoint", base, "token", "revocation_endpoint", base, "revoke-token",
         "introspection_endpoint", base, "introspect",
         "jwks_uri", base, ".well-known/jwks.json",
         "response_types_supported", "code", "response_modes_supported", "query",
         "code_challenge_methods_supported", "S256",
         "authorization_response_iss_parameter_supported", 1,
-        "grant_types_supported", grant_names(),
-        "token_endpoint_auth_methods_supported", "client_secret_basic", "client_secret_post",
-        "none",
-        "introspection_endpoint_auth_methods_supported", "client_secret_basic",
-        "client_secret_post");
+        "grant_types_supported", grant_names(settings),
+        "token_endpoint_auth_methods_supported", auth_methods(1),
+        "revocation_endpoint_auth_methods_supported", auth_methods(1),
+        "introspection_endpoint_auth_methods_supported", auth_methods(0));
 
     return sa_answer_json(req, HTTP_OK, sa_json_own(p, body));
 }

@@ -323,6 +323,9 @@ sa_error_t *sa_bearer_load(sa_request_t *req, int required)
         return required ? sa_error(req->r->pool, SA_E_NOT_AUTHENTICATED, NULL, NULL) : NULL;
     }
     error = sa_accounts_bearer(&req->call, token, &req->bearer);
+    if (!error && req->bearer.third_party && (req->route->flags & SA_ROUTE_OWN)) {
+        error = sa_error(req->r->pool, SA_E_FORBIDDEN, NULL, "a third party's token");
+    }
     if (error) {
         req->bearer.user_id = NULL;
     }

@@ -42,8 +42,9 @@ int sa_body_unread(const request_rec *r);
  * page does not look for a cookie: a state is bound to the user only when the front end asks for
  * that. */
 sa_error_t *sa_bearer_token(sa_request_t *req, const char **token);
-/* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required. When not, a cookie's
- * token that is no good counts as none. */
+/* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required, SA_E_FORBIDDEN for a third
+ * party's where the account's own is needed. When not required, a cookie's token that is no good
+ * counts as none. */
 sa_error_t *sa_bearer_load(sa_request_t *req, int required);
 
 typedef enum { SA_FIELD_OPTIONAL = 0, SA_FIELD_REQUIRED = 1, SA_FIELD_MAY_BE_BLANK = 2 }

@@ -16,7 +16,8 @@ typedef enum {
     SA_ROUTE_OAUTH = 128,       /* refuses in the words of RFC 6749 section 5.2 */
     SA_ROUTE_BROWSER = 256,     /* a step of the redirect flow: the id names a provider, the query
                                  * string is not logged */
-    SA_ROUTE_PAGE = 512         /* a browser asks, no script: cookies count, CORS does not */
+    SA_ROUTE_PAGE = 512,        /* a browser asks, no script: cookies count, CORS does not */
+    SA_ROUTE_OWN = 1024         /* about the account itself: no token of a third party is enough */
 } sa_route_flags_t;
 
 /* A path with several methods has a line for each, one after the other. */

@@ -3,12 +3,14 @@ RFC 9207, RFC 9700)."""
 import base64
 import hashlib
 import html.parser
+import time
 import urllib.parse
 
 import pytest
 
 from support import check, jose
-from support.client import at_once
+from support.client import at_once, in_background
+from support.database import Sqlite
 from support.site import STRONG
 from test_oauth2 import basic, granted, oauth_refused
 
@@ -145,10 +147,6 @@ def test_signed_in_by_bearer(shop):
     pair = shop.tokens(shop.password_login(ADA))
     code_of(shop, ask(shop, shop.browser(), bearer=pair["access"]))
     check.access_refused(ask(shop, shop.browser(), bearer="x.y.z"))
-    # One application's token gets no code for another, nor more than it has.
-    got = granted(exchange(shop, code_of(shop, ask(shop))))
-    answer = ask(shop, shop.browser(), bearer=got["access_token"])
-    assert answer.status == 403 and answer.word == "forbidden" and answer.header("Location") is None
 
 
 # ---- who is not signed in
@@ -326,6 +324,42 @@ def test_a_code_that_comes_back_ends_what_it_gave(shop):
     code_of(shop, ask(shop))                            # the user's own session goes on
 
 
+def test_a_code_that_comes_back_while_it_is_used(shop):
+    """The second waits for the first, and then ends a session that was not there when it began."""
+    code = code_of(shop, ask(shop))
+    first = shop.db.connect()
+    if isinstance(shop.db, Sqlite):
+        first.isolation_level = None
+        first.execute("BEGIN IMMEDIATE")
+    cursor = first.cursor()
+    cursor.execute("UPDATE sa_codes SET used_by = 'first'")
+    cursor.execute("INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time) "
+                   "SELECT 'first', user_id, 'j', auth_time, expires, expires + 1000, auth_time FROM sa_codes")
+    second = in_background(lambda: exchange(shop, code))
+    time.sleep(1)
+    first.commit()
+    first.close()
+    oauth_refused(second(), "invalid_grant")
+    assert shop.db.value("SELECT revoked_at FROM sa_sessions WHERE sid = 'first'")
+    assert shop.db.value("SELECT count(*) FROM sa_revocations WHERE sid = 'first'") == 1
+
+
+@pytest.mark.parametrize("end", ["password/change/", "revoke-token", "sessions/"])
+def test_T127_a_code_ends_with_the_session_it_came_from(shop, end):
+    pair = shop.tokens(shop.password_login(ADA))
+    code = code_of(shop, ask(shop, shop.browser(), bearer=pair["access"]))
+    browser = shop.browser()
+    if end == "sessions/":
+        end += jose.claims_of(pair["access"])["sid"]
+    body = {"old_password": STRONG, "new_password": STRONG + " new"} if "password" in end else {}
+    other = shop.tokens(shop.password_login(ADA))["access"]
+    answer = browser.request("DELETE" if "sessions" in end else "POST", end, json=body,
+                             bearer=other if "password" in end else pair["access"])
+    assert answer.status in (200, 204), answer
+    oauth_refused(exchange(shop, code), "invalid_grant")
+    assert shop.db.value("SELECT count(*) FROM sa_sessions WHERE client_id IS NOT NULL") == 0
+
+
 def test_of_parallel_exchanges_one_succeeds(shop):
     code = code_of(shop, ask(shop))
     answers = at_once([lambda: exchange(shop, code) for _ in range(8)])
@@ -403,6 +437,73 @@ def test_others_get_a_code_when_the_user_allows_it(stranger):
     Page(ask(stranger))                                 # nobody is asked once for all
 
 
+def tokens_of_the_stranger(site):
+    page = Page(ask(site))
+    return granted(exchange(site, code_of(site, answer_page(site, page), status=303)))
+
+
+def test_T123_a_strangers_token_gets_no_code(stranger):
+    """Neither for another application nor for more than it has, in whatever header it comes."""
+    got = tokens_of_the_stranger(stranger)
+    again = stranger.browser().post("token", {"grant_type": "refresh_token", **stranger.app,
+                                              "refresh_token": got["refresh_token"]})
+    codes = stranger.db.value("SELECT count(*) FROM sa_codes")
+    stranger.app = stranger.application(CODE, public=True, trusted=True, redirect_uris=CALLBACK)
+    for access in (got["access_token"], granted(again)["access_token"]):
+        forbidden(ask(stranger, stranger.browser(), bearer=access))
+        browser = stranger.browser()
+        browser.cookies["__Host-sa-access"] = access
+        answer = ask(stranger, browser)
+        assert answer.status == 302 and answer.header("Location").startswith("/login/?"), answer
+    assert stranger.db.value("SELECT count(*) FROM sa_codes") == codes
+
+
+def forbidden(answer):
+    assert answer.status == 403 and answer.word == "forbidden" and not answer.header("Location"), answer
+
+
+OWN = [("GET", "linked-accounts/", None), ("GET", "sessions/", None), ("GET", "all/", None),
+       ("PATCH", "currentUser/", {"first_name": "X"}), ("DELETE", "currentUser/", {}),
+       ("POST", "github/link/", {"code": "x", "state": "x"}), ("POST", "github/unlink/", {}),
+       ("POST", "disconnect-backend", {"provider": "github"}),
+       ("POST", "password/change/", {"old_password": STRONG, "new_password": STRONG + "2"}),
+       ("POST", "email/verify/resend/", None), ("POST", "email/change/", {"email": "x@example.org"}),
+       ("POST", "invalidate-sessions", {}), ("POST", "invalidate-refresh-tokens", {})]
+
+
+@pytest.mark.parametrize("method, path, body", OWN, ids=[path for _, path, _ in OWN])
+def test_T123_a_strangers_token_leaves_the_account_as_it_is(stranger, method, path, body):
+    """The user lets a site in, not have her account: linked elsewhere, it would be that site's own."""
+    before = stranger.db.query("SELECT * FROM sa_users"), stranger.db.query("SELECT * FROM sa_links")
+    access = tokens_of_the_stranger(stranger)["access_token"]
+    body = None if body is None else {"client_id": stranger.app["client_id"], **body}
+    browser = stranger.browser()
+    forbidden(browser.request(method, path, json=body, bearer=access))
+    browser.cookies["__Host-sa-access"] = access
+    forbidden(browser.request(method, path, json=body, headers={"Origin": stranger.url, "X-Requested-With": "x"})
+              if path != "all/" else browser.request(method, path, bearer=access))
+    assert before == (stranger.db.query("SELECT * FROM sa_users"), stranger.db.query("SELECT * FROM sa_links"))
+
+
+def test_what_a_strangers_token_is_for(stranger):
+    got = tokens_of_the_stranger(stranger)
+    browser = stranger.browser()
+    assert browser.get("currentUser/", bearer=got["access_token"]).json()["username"] == "ada"
+    sid = stranger.db.one("SELECT sid FROM sa_sessions WHERE client_id = ?", stranger.app["client_id"])[0]
+    assert browser.request("DELETE", "sessions/" + sid, bearer=got["access_token"]).status == 403
+    assert browser.post("revoke-token", {"token": got["access_token"], **stranger.app}).status == 200
+    check.access_refused(browser.get("currentUser/", bearer=got["access_token"]))
+
+
+def test_trust_counts_from_the_next_refresh(stranger):
+    got = tokens_of_the_stranger(stranger)
+    stranger.db.query("UPDATE sa_applications SET trusted = 1")
+    forbidden(stranger.browser().get("linked-accounts/", bearer=got["access_token"]))
+    again = granted(stranger.browser().post("token", {"grant_type": "refresh_token", **stranger.app,
+                                                      "refresh_token": got["refresh_token"]}))
+    assert stranger.browser().get("linked-accounts/", bearer=again["access_token"]).status == 200
+
+
 def test_T20_the_page_cannot_be_framed_and_runs_nothing(stranger):
     answer = ask(stranger)
     policy = {part.strip() for part in answer.header("Content-Security-Policy").split(";")}
@@ -468,7 +569,18 @@ def test_CORS_does_not_open_the_page(make_shop):
 def test_methods(shop):
     answer = shop.signed_in.request("PUT", "authorize")
     assert answer.status == 405 and answer.header("Allow") == "GET, HEAD, POST, OPTIONS"
-    sent_to(shop.signed_in.request("HEAD", "authorize?" + query(shop)))
+    answer = shop.signed_in.request("HEAD", "authorize?" + query(shop))
+    assert answer.status == 200 and answer.header("Location") is None, answer
+    assert shop.db.value("SELECT count(*) FROM sa_codes") == 0          # a look at it gives nothing away
+
+
+def test_T183_codes_are_not_made_without_end(make_shop):
+    shop = make_shop(throttle="2/minute")
+    for _ in range(2):
+        code_of(shop, ask(shop))
+    answer = ask(shop)
+    assert answer.status == 429 and int(answer.header("Retry-After")) > 0 and not answer.header("Location"), answer
+    assert shop.db.value("SELECT count(*) FROM sa_codes") == 2
 
 
 # ---- tokens and cookies

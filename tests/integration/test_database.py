@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from support import check, paths
-from support.client import at_once
+from support.client import at_once, in_background
 from support.database import Pgsql, Sqlite
 from support.fake_provider import Reply
 from support.load import Load
@@ -95,19 +95,6 @@ def wait_until(condition, what, seconds=15):
     while not condition():
         assert time.monotonic() < deadline, "waited in vain for " + what
         time.sleep(0.02)
-
-
-def in_background(call):
-    """-> join(): the result"""
-    result = []
-    thread = threading.Thread(target=lambda: result.append(call()))
-    thread.start()
-
-    def join(seconds=30):
-        thread.join(seconds)
-        assert result, "no answer after %d s" % seconds
-        return result[0]
-    return join
 
 
 # ---- PostgreSQL goes away

@@ -525,7 +525,16 @@ def test_T134_metadata(site):
     assert body["response_types_supported"] == ["code"] and body["response_modes_supported"] == ["query"]
     assert body["code_challenge_methods_supported"] == ["S256"]
     assert body["authorization_response_iss_parameter_supported"] is True
-    assert body["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "none"]
+    confidential = ["client_secret_basic", "client_secret_post"]
+    assert body["token_endpoint_auth_methods_supported"] == confidential + ["none"]
+    assert body["revocation_endpoint_auth_methods_supported"] == confidential + ["none"]
+    assert body["introspection_endpoint_auth_methods_supported"] == confidential
+
+
+def test_metadata_without_password_login(make_site):
+    site = make_site(mount="SocialAuthPasswordLogin Off")
+    body = site.browser().get(".well-known/oauth-authorization-server").json()
+    assert "password" not in body["grant_types_supported"] and "refresh_token" in body["grant_types_supported"]
 
 
 def test_a_token_of_an_application_is_verified_like_others(shop):

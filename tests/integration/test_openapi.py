@@ -67,7 +67,7 @@ def test_right_answers(method, path, status, body, headers):
                      "subject": "1"}]}, GOOD),
     ("null where it may not be", "GET", "currentUser/", 200, dict(USER, id=None), GOOD),
     ("another status", "POST", "token/", 201, PAIR, GOOD),
-    ("a refusal that does not occur", "GET", "linked-accounts/", 403, FORBIDDEN, GOOD),
+    ("a refusal that does not occur", "GET", "currentUser/", 403, FORBIDDEN, GOOD),
     ("another word", "GET", "currentUser/", 401, dict(NOT_AUTHENTICATED, error="forbidden"),
      GOOD + [CHALLENGE]),
     ("another text", "GET", "currentUser/", 401, dict(NOT_AUTHENTICATED, detail="No."),

@@ -6,6 +6,7 @@ import json as jsonlib
 import re
 import socket
 import subprocess
+import threading
 import urllib.parse
 
 from . import openapi
@@ -258,7 +259,6 @@ def curl(*arguments):
 
 def at_once(calls):
     """Runs all calls at the same moment, each in its own thread -> their results in order."""
-    import threading
     barrier = threading.Barrier(len(calls))
     results = [None] * len(calls)
 
@@ -277,3 +277,16 @@ def at_once(calls):
         if isinstance(result, Exception):
             raise result
     return results
+
+
+def in_background(call):
+    """-> join(): the result"""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(call()))
+    thread.start()
+
+    def join(seconds=30):
+        thread.join(seconds)
+        assert result, "no answer after %d s" % seconds
+        return result[0]
+    return join
