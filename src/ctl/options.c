@@ -44,7 +44,7 @@ static const apr_getopt_option_t options[] = {
     { "scopes", OPT_SCOPES, 1, "SCOPES  with spaces between (default: read write)" },
     { "redirect-uris", OPT_REDIRECT_URIS, 1, "URIS  where authorization codes may go, with spaces between" },
     { "owner", OPT_OWNER, 1, "USER  whose application it is" },
-    { "trusted", OPT_TRUSTED, 0, "it is the site's own: users are not asked for consent" },
+    { "trusted", OPT_TRUSTED, 0, "it is the site's own: users are not asked, and it may change accounts" },
     { "limit", OPT_LIMIT, 1, "N  (default 100)" },
     { "after", OPT_AFTER, 1, "ID  those after this one" },
     { "off", OPT_OFF, 0, "takes the right away" },
