@@ -171,7 +171,7 @@ static sa_error_t *import_all(ctl_import_t *import)
     if (error || import->ctl->dry_run) {
         return error;
     }
-    error = sa_import_end(import->work);
+    error = sa_store_is_own(import->ctl->store) ? sa_import_end(import->work) : NULL;
     return error ? error : sa_work_commit(import->work);
 }
 
@@ -204,10 +204,6 @@ int ctl_import_django(ctl_t *ctl, const char **operands)
     if (why) {
         ctl_fail("%s", why);
         return CTL_USAGE;
-    }
-    if (!sa_store_is_own(ctl->store)) {
-        return ctl_fail("with SocialAuthUserTable the users are where they were: nothing to "
-                        "import");
     }
     why = open_source(ctl, &from);
     if (why) {

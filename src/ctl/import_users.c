@@ -129,15 +129,11 @@ static sa_error_t *import_user(ctl_import_t *import, const sa_django_user_t *fro
     return NULL;
 }
 
-sa_error_t *ctl_import_users(ctl_import_t *import)
+static sa_error_t *import_into_own(ctl_import_t *import, const apr_array_header_t *users)
 {
-    apr_array_header_t *users;
     apr_int64_t largest;
-    sa_error_t *error = sa_django_users(import->django, &users);
+    sa_error_t *error = sa_import_begin(import->work, &largest);
 
-    if (!error) {
-        error = sa_import_begin(import->work, &largest);
-    }
     for (int i = 0; !error && i < users->nelts; i++) {
         const sa_django_user_t *user = &APR_ARRAY_IDX(users, i, sa_django_user_t);
         apr_int64_t id = user->id_is_integer ? apr_atoi64(user->id) : 0;
@@ -145,6 +141,53 @@ sa_error_t *ctl_import_users(ctl_import_t *import)
     }
     for (int i = 0; !error && i < users->nelts; i++) {
         error = import_user(import, &APR_ARRAY_IDX(users, i, sa_django_user_t), &largest);
+    }
+    return error;
+}
+
+/* ---- a mapped table holds them already ---- */
+
+static int is_same_person(const ctl_import_t *import, const sa_django_user_t *from,
+                          const sa_user_t *there)
+{
+    apr_pool_t *p = import->ctl->pool;
+    const char *email = from->email ? sa_email_canonical(p, from->email) : NULL;
+    const char *theirs = there->email ? sa_email_canonical(p, there->email) : NULL;
+
+    return (from->username && !strcmp(from->username, there->username))
+           || (email && theirs && !strcmp(email, theirs));
+}
+
+static sa_error_t *find_user(ctl_import_t *import, const sa_django_user_t *from)
+{
+    sa_user_t *there = NULL;
+    sa_error_t *error = sa_store_user_by_id(import->work, from->id, &there);
+
+    if (error) {
+        return error;
+    }
+    if (there && is_same_person(import, from, there)) {
+        import->users.counts[SA_IMPORT_THERE]++;
+        apr_hash_set(import->ids, from->id, APR_HASH_KEY_STRING, from->id);
+        return NULL;
+    }
+    import->users.counts[SA_IMPORT_CONFLICT]++;
+    ctl_import_note(import, "user %s (%s): left out, %s of this id in SocialAuthUserTable",
+                    shown(import, from->id), shown(import, from->username),
+                    there ? "somebody else is" : "nobody is");
+    return NULL;
+}
+
+sa_error_t *ctl_import_users(ctl_import_t *import)
+{
+    apr_array_header_t *users;
+    sa_error_t *error = sa_django_users(import->django, &users);
+
+    if (!error && sa_store_is_own(import->ctl->store)) {
+        return import_into_own(import, users);
+    }
+    for (int i = 0; !error && i < users->nelts; i++) {
+        error = find_user(import, &APR_ARRAY_IDX(users, i, sa_django_user_t));
     }
     return error;
 }

@@ -325,7 +325,58 @@ def test_the_line_in_the_readme(site, django):
     assert "dry run: nothing was written" in site.db.ctl(*words).stdout
 
 
-def test_into_a_mapped_table(databases, cell, django):
-    done = run_ctl(["--driver", cell[1], "--params", databases.make(cell[1]).params, "--user-table",
-                    "auth_user", "import", "django", *source(django)], check=False)
-    assert done.returncode == 1 and "nothing to import" in done.stdout
+# ---- users who stay where they are
+
+@pytest.fixture
+def mapped(make_site, databases, cell, provider):
+    """A site on the database of a project, and that project."""
+    database = databases.make(cell[1], migrated=False)
+    project = DjangoSite("stay%d" % next(_made), database, packages=True)
+    database.ctl("--user-table", "auth_user", "migrate")
+    return make_site(database=database, mount="SocialAuthUserTable auth_user", providers=[
+        provider.github.options, provider.google.options,
+        provider.facebook.options + " email-trust=verified"]), project
+
+
+def bring_to(site, django, *more):
+    done = run_ctl(["-f", site.httpd.conf, "--json", "import", "django", *source(django), *more])
+    return parsed(done.stdout)
+
+
+def test_links_of_users_who_stay(mapped):
+    site, django = mapped
+    ids = django.run(FILL, password=PASSWORD)
+    users = site.db.query("SELECT * FROM auth_user ORDER BY id")
+    dry = bring_to(site, django, "--dry-run")
+    assert site.db.value("SELECT count(*) FROM sa_links") == 0
+    got = bring_to(site, django)
+    assert {**dry, "changed": True, "dry_run": False} == got
+    assert got["users"] == tally(0, 8, 0) and got["links"] == tally(5, 1, 2), got
+    assert got["pending_links"]["imported"] == 1 and got["applications"] == tally(3, 0, 2), got
+    assert site.db.query("SELECT * FROM auth_user ORDER BY id") == users
+    again = bring_to(site, django)
+    assert not again["changed"] and again["users"] == tally(0, 8, 0)
+    answer = site.github_login(user=site.provider.github.user(id=1001, email="else@example.org"))
+    assert site.user_id(check.signed_in(answer)) == str(ids["ada"])
+    for sub, email, name in (("1010", "ada@gmail.com", "ada"), ("777", "bob.g@gmail.com", "bob")):
+        assert site.user_id(check.signed_in(site.google_login(sub=sub, email=email))) == str(ids[name])
+    answer = site.browser().post("token", {
+        "grant_type": "password", "username": "cy", "password": PASSWORD, "client_id": "shop",
+        "client_secret": "hashed as newer toolkits"})
+    assert jose.claims_of(granted(answer)["access_token"])["sub"] == str(ids["cy"])
+
+
+def test_links_of_somebody_else_of_the_same_id(mapped, django):
+    """The project read is another one: the same numbers are other people there."""
+    site, other = mapped
+    other.run("""
+for pk in given["ids"]:
+    User.objects.create(id=pk, username="other%d" % pk, email="other%d@example.org" % pk)
+User.objects.last().delete()
+""", ids=sorted(django.ids.values()))
+    got = bring_to(site, django)
+    assert got["users"] == tally(0, 0, 8), got
+    assert not got["links"]["imported"] and not got["pending_links"]["imported"], got
+    assert sum("somebody else is of this id" in note for note in got["notes"]) == 7
+    assert sum("nobody is of this id" in note for note in got["notes"]) == 1
+    assert site.db.value("SELECT count(*) FROM sa_links") == 0
