@@ -45,28 +45,31 @@ static void check_clock(doctor_t *doctor, const char *name, apr_int64_t ahead)
                    " seconds %s ours", name, off, ahead < 0 ? "behind" : "ahead of");
 }
 
-static void check_backlog(doctor_t *doctor, const char *name, const sa_health_t *health)
+static void check_expired(doctor_t *doctor, const char *name, apr_int64_t expired)
 {
-    if (health->expired) {
+    if (expired) {
         ctl_doctor_say(doctor, DOCTOR_WARNING, "expired rows", "start httpd with mod_watchdog, or "
                        "run socialauthctl purge from cron", "%s: %" APR_INT64_T_FMT " rows that "
-                       "expired over an hour ago are still there", name, health->expired);
+                       "expired over an hour ago are still there", name, expired);
     }
     else {
         ctl_doctor_say(doctor, DOCTOR_OK, "expired rows", NULL, "%s: none is left over", name);
     }
-    if (health->dead) {
-        ctl_doctor_say(doctor, DOCTOR_WARNING, "events", "socialauthctl events list --dead; when "
-                       "the receiver is well again, socialauthctl events retry --all",
-                       "%s: %" APR_INT64_T_FMT " events were given up", name, health->dead);
+}
+
+static void check_backlog(doctor_t *doctor, const char *name, const char *what,
+                          const sa_backlog_t *backlog, const char *revive, const char *send)
+{
+    if (backlog->dead) {
+        ctl_doctor_say(doctor, DOCTOR_WARNING, what, revive, "%s: %" APR_INT64_T_FMT " %s were "
+                       "given up", name, backlog->dead, what);
     }
-    if (health->late) {
-        ctl_doctor_say(doctor, DOCTOR_WARNING, "events", "start httpd with mod_watchdog and the "
-                       "SocialAuthWebhook that they are for", "%s: %" APR_INT64_T_FMT " events are "
-                       "due for over an hour", name, health->late);
+    if (backlog->late) {
+        ctl_doctor_say(doctor, DOCTOR_WARNING, what, send, "%s: %" APR_INT64_T_FMT " %s are "
+                       "due for over an hour", name, backlog->late, what);
     }
-    if (!health->dead && !health->late) {
-        ctl_doctor_say(doctor, DOCTOR_OK, "events", NULL, "%s: none waits for its receiver", name);
+    if (!backlog->dead && !backlog->late) {
+        ctl_doctor_say(doctor, DOCTOR_OK, what, NULL, "%s: none waits for its receiver", name);
     }
 }
 
@@ -78,7 +81,13 @@ static sa_error_t *check_contents(doctor_t *doctor, sa_work_t *work, const char 
 
     if (!error) {
         check_clock(doctor, name, health.clock - now);
-        check_backlog(doctor, name, &health);
+        check_expired(doctor, name, health.expired);
+        check_backlog(doctor, name, "events", &health.events, "socialauthctl events list --dead; "
+                      "when the receiver is well again, socialauthctl events retry --all", "start "
+                      "httpd with mod_watchdog and the SocialAuthWebhook that they are for");
+        check_backlog(doctor, name, "mails", &health.mails, "look for SA0321 in the error log; who "
+                      "needs one asks for it again", "start httpd with mod_watchdog and "
+                      "SocialAuthSMTP");
     }
     return error;
 }

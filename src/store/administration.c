@@ -218,8 +218,8 @@ sa_error_t *sa_store_health(sa_work_t *work, apr_int64_t since, sa_health_t *hea
     if (!error) {
         health->clock = sa_rows_number(rows, 0, 0);
         health->expired = sa_rows_number(rows, 0, 1);
-        health->dead = sa_rows_number(rows, 0, 2);
-        health->late = sa_rows_number(rows, 0, 3);
+        health->events = (sa_backlog_t) { sa_rows_number(rows, 0, 2), sa_rows_number(rows, 0, 3) };
+        health->mails = (sa_backlog_t) { sa_rows_number(rows, 0, 4), sa_rows_number(rows, 0, 5) };
     }
     return error;
 }

@@ -363,9 +363,14 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
     [SA_OP_HEALTH] = { "health", SA_STATEMENT_READS,
         "SELECT CAST(strftime('%s', 'now') AS INTEGER), "
         "(SELECT count(*) FROM sa_sessions WHERE expires <= ?1) "
-        "+ (SELECT count(*) FROM sa_spent WHERE expires <= ?1), "
+        "+ (SELECT count(*) FROM sa_spent WHERE expires <= ?1) "
+        "+ (SELECT count(*) FROM sa_codes WHERE expires <= ?1 - 86400) "
+        "+ (SELECT count(*) FROM sa_mails WHERE expires <= ?1), "
         "(SELECT count(*) FROM sa_outbox WHERE dead = 1), "
-        "(SELECT count(*) FROM sa_outbox WHERE dead = 0 AND next_attempt <= ?1)" },
+        "(SELECT count(*) FROM sa_outbox WHERE dead = 0 AND next_attempt <= ?1), "
+        "(SELECT count(*) FROM sa_mails WHERE dead = 1), "
+        "(SELECT count(*) FROM sa_mails WHERE dead = 0 AND sent_at IS NULL "
+        "AND next_attempt <= ?1)" },
 };
 
 const sa_dialect_t sa_dialect_sqlite = {

@@ -421,10 +421,13 @@ sa_error_t *sa_store_outbox_list(sa_work_t *work, int only_dead, int limit,
 sa_error_t *sa_store_outbox_retry(sa_work_t *work, const char *event_id, apr_int64_t now, int *n);
 
 typedef struct {
+    apr_int64_t dead;           /* given up */
+    apr_int64_t late;           /* due before `since` */
+} sa_backlog_t;
+typedef struct {
     apr_int64_t clock;          /* the database's, seconds */
-    apr_int64_t expired;        /* rows that expired before `since` */
-    apr_int64_t dead;           /* events given up */
-    apr_int64_t late;           /* events due before `since` */
+    apr_int64_t expired;        /* rows that should have been purged before `since` */
+    sa_backlog_t events, mails;
 } sa_health_t;
 sa_error_t *sa_store_health(sa_work_t *work, apr_int64_t since, sa_health_t *health);
 

@@ -62,12 +62,12 @@ def only(found, check, level, *words):
 def test_healthy(site):
     done = on_site(site)("doctor")
     assert done.status == 0 and done.err == "", done.err
-    assert [line.split()[0] for line in done.out.splitlines()] == ["ok"] * 10, done.out
+    assert [line.split()[0] for line in done.out.splitlines()] == ["ok"] * 11, done.out
     for word in ("configuration", "modules", "secrets", "base URL", "database", "schema", "user table",
-                 "clock", "expired rows", "events"):
+                 "clock", "expired rows", "events", "mails"):
         assert word in done.out, word
     report = on_site(site)("--json", "doctor").json()
-    assert (report["errors"], report["warnings"], len(report["findings"])) == (0, 0, 10)
+    assert (report["errors"], report["warnings"], len(report["findings"])) == (0, 0, 11)
     assert SECRET not in done.out and site.settings.secret is None
 
 
@@ -230,10 +230,20 @@ def test_what_piles_up(databases, cell):
     for name, dead, late in (("d1", 1, 60), ("d2", 1, 9000), ("late", 0, 9000), ("young", 0, 60)):
         database.query("INSERT INTO sa_outbox (id, type, at, targets, next_attempt, dead)"
                        " VALUES (?, 't', ?, 'https://hook.test/', ?, ?)", name, NOW, NOW - late, dead)
+    for n, (age, dead, due) in enumerate(((-900, 1, 60), (-900, 0, 9000), (-900, 0, 60), (7200, 0, -60))):
+        database.query("INSERT INTO sa_mails (id, kind, email, mount, created, expires, next_attempt, dead)"
+                       " VALUES (?, 'k', 'a@b.test', '/', 1, ?, ?, ?)", "m%d" % n, NOW - age, NOW - due, dead)
+    app, = on("--json", "applications", "create", "--name", "App", "--public").json()["client_id"],
+    for n, age in enumerate((86400 + 7200, 86400)):
+        database.query("INSERT INTO sa_codes (id, client_id, user_id, redirect_uri, scope, auth_time, expires)"
+                       " VALUES (?, ?, ?, '', '', 1, ?)", "c%d" % n, app, user, NOW - age)
     found = examine(on("--json", "doctor"))
-    assert sorted(found) == ["events", "expired rows"], found
+    assert sorted(found) == ["events", "expired rows", "mails"], found
     (level, text, todo), = found["expired rows"]
-    assert level == "warning" and ": 2 rows" in text and "purge" in todo
+    assert level == "warning" and ": 4 rows" in text and "purge" in todo
+    dead, late = found["mails"]
+    assert dead[0] == late[0] == "warning" and "SocialAuthSMTP" in late[2]
+    assert ": 1 mails were given up" in dead[1] and ": 1 mails are due" in late[1]
     dead, late = found["events"]
     assert dead[0] == late[0] == "warning"
     assert ": 2 events were given up" in dead[1] and "events retry --all" in dead[2]

@@ -312,8 +312,9 @@ static void test_health(void **state)
     ok(sa_store_health(work, NOW - 10, &health));
     sa_work_close(work);
     assert_int_equal(health.expired, 3);
-    assert_int_equal(health.dead, 2);
-    assert_int_equal(health.late, 1);
+    assert_int_equal(health.events.dead, 2);
+    assert_int_equal(health.events.late, 1);
+    assert_int_equal(health.mails.dead + health.mails.late, 0);
     apr_int64_t off = health.clock - apr_time_sec(apr_time_now());
     assert_true(off >= -2 && off <= 2);
 }
