@@ -10,6 +10,7 @@ import sqlite3
 import ssl
 import sys
 import time
+import urllib.parse
 
 import load
 import stack
@@ -29,7 +30,8 @@ SLOW = 50                               # ms of the slow provider, per call
 STUCK = 1000                            # ms of the one that others wait for
 PASSWORD = "correct horse battery staple 7"
 WARM = 2500                             # ID tokens for the first, short round
-JSON = "application/json"
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+APP = {"client_id": "bench", "client_secret": "bench-secret-of-the-application"}
 
 
 class Row:
@@ -74,18 +76,27 @@ class Tokens:
     def expect(self, rate, seconds):
         self._count = max(self._count, int(rate * seconds * 1.6) + 200)
 
-    def file(self, round_):
+    def file(self, round_, request):
         if round_ not in self._files:
             who = [self._who(self._made + i) for i in range(self._count)]
             self._made += self._count
             self._files[round_] = load.write_requests(
                 os.path.join(paths.make_dir("requests"), "tokens%d-%d" % (id(self), round_)),
-                (login_request(token) for token in mint(who)))
+                map(request, mint(who)))
         return self._files[round_]
 
 
 def login_request(token, mount=MOUNT):
     return ("POST", mount + "/google/login/", JSON, None, json.dumps({"token": token}))
+
+
+def oauth_request(path, **fields):
+    return ("POST", MOUNT + path, FORM, None, urllib.parse.urlencode({**fields, **APP}))
+
+
+def convert_request(token):
+    return oauth_request("/convert-token", grant_type="convert_token", backend="google-oauth2",
+                         token=token)
 
 
 def google_user(i):
@@ -100,6 +111,7 @@ class Bench:
         self._data_dir = options.data and os.path.join(options.data, "sa-bench-%d" % os.getpid())
         self._open = []
         self.returning = Tokens(lambda i: google_user(i % self.users))
+        self.converted = Tokens(lambda i: google_user(i % self.users))
         self.new = Tokens(lambda i: google_user(self.users + i))
         self.httpd_program, self.pg_program = paths.HTTPD, paths.pg_bin("postgres")
         self.sqlite_version = sqlite3.sqlite_version
@@ -150,6 +162,11 @@ class Bench:
             Row("password login beside 50 hanging logins", self._beside(
                 50, lambda seconds: self._password(0, seconds)), None,
                 [Slower("p99", "password login, 4 at a time", 1.25)]),
+            Row("grant: password, 4 at a time", self._password_grant, "password login, 4 at a time"),
+            Row("grant: refresh_token", self._refresh_grant, "token/refresh"),
+            Row("convert_token, returning", self._google(pg, self.converted, convert_request),
+                "login, returning"),
+            Row("introspect", self._cycle(pg, "introspect"), "token/verify"),
             Row("github/login, provider 0 ms", self._github(MOUNT, 32), None,
                 [Either(Seed(50, 14), Cpu(1000))]),
             Row(slow, self._github(MOUNT + str(SLOW), 32), None, [Seed(10, 10)]),
@@ -194,18 +211,25 @@ class Bench:
             self._meter(server()))
 
     def _refresh(self, server):
-        def run(round_, seconds):
-            tokens = self.refresh_tokens[server()][round_ * QUEUE:(round_ + 1) * QUEUE]
-            file = os.path.join(paths.make_dir("requests"), "refresh")
-            with open(file, "w") as f:
-                f.write("\n".join(tokens) + "\n")
-            return load.wrk(server().url(MOUNT + "/token/refresh/"), seconds, 32,
-                            ["refresh", file], self._meter(server()))
-        return run
+        return lambda round_, seconds: self._rotate(
+            server(), "/token/refresh/", self.refresh_tokens[server()], round_, seconds,
+            [JSON, '{"refresh":"', '"}'])
 
-    def _google(self, server, tokens):
+    def _refresh_grant(self, round_, seconds):
+        _, path, kind, _, body = oauth_request("/token", grant_type="refresh_token")
+        return self._rotate(self.pg, path[len(MOUNT):], self.granted_tokens, round_, seconds,
+                            [kind, body + "&refresh_token="])
+
+    def _rotate(self, server, path, tokens, round_, seconds, form):
+        file = os.path.join(paths.make_dir("requests"), "refresh")
+        with open(file, "w") as f:
+            f.write("\n".join(tokens[round_ * QUEUE:(round_ + 1) * QUEUE]) + "\n")
+        return load.wrk(server.url(MOUNT + path), seconds, 32, ["refresh", file, *form],
+                        self._meter(server))
+
+    def _google(self, server, tokens, request=login_request):
         def run(round_, seconds):
-            sample = load.wrk(server().url(), seconds, 32, ["once", tokens.file(round_)],
+            sample = load.wrk(server().url(), seconds, 32, ["once", tokens.file(round_, request)],
                               self._meter(server()))
             tokens.expect(sample.rate, self.seconds)
             return sample
@@ -249,9 +273,15 @@ class Bench:
         return run
 
     def _password(self, round_, seconds):
-        body = json.dumps({"email": "password@example.org", "password": PASSWORD})
-        file = load.write_requests(os.path.join(paths.make_dir("requests"), "password"),
-                                   [("POST", MOUNT + "/token/", JSON, None, body)])
+        return self._hash(seconds, ("POST", MOUNT + "/token/", JSON, None, json.dumps(
+            {"email": "password@example.org", "password": PASSWORD})))
+
+    def _password_grant(self, round_, seconds):
+        return self._hash(seconds, oauth_request(
+            "/token", grant_type="password", username="password@example.org", password=PASSWORD))
+
+    def _hash(self, seconds, request):
+        file = load.write_requests(os.path.join(paths.make_dir("requests"), "password"), [request])
         return load.wrk(self.pg.url(), seconds, 4, ["cycle", file], self._meter(self.pg))
 
     def _two_calls(self, round_, seconds):
@@ -381,6 +411,22 @@ class Bench:
             load.collect(server, self._hub_logins(MOUNT, HUBS), HUBS)
             self.db.ctl("users", "create", "--email", "password@example.org", "--password-stdin",
                         stdin=PASSWORD + "\n")
+            self._sign_in_by_grant()
+
+    def _sign_in_by_grant(self):
+        directory = paths.make_dir("requests")
+        self.db.ctl("applications", "create", "--name", "Bench", "--client-id", APP["client_id"],
+                    "--secret-stdin", "--grants", "password refresh_token convert_token",
+                    "--scopes", "read introspection", stdin=APP["client_secret"] + "\n")
+        number = (self.rounds + 1) * QUEUE
+        file = load.write_requests(
+            os.path.join(directory, "convert"),
+            map(convert_request, mint([google_user(i) for i in range(number)])))
+        granted = [json.loads(body) for body in load.collect(self.pg, file, number)]
+        self.granted_tokens = [pair["refresh_token"] for pair in granted]
+        self.signed_in[self.pg, "introspect"] = load.write_requests(
+            os.path.join(directory, "introspect"),
+            [oauth_request("/introspect", token=pair["access_token"]) for pair in granted])
 
     def _fill(self):
         statements.fill_postgres(self.db.params, self.users, 2 * self.rounds + 4)

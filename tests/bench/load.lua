@@ -4,7 +4,8 @@
 --   once     each request of FILE at most once; the thread stops when they are used up
 --   hold     as once, but a connection waits a little before each request
 --   collect  as once, and each answer's body becomes a line of OUT
---   refresh  FILE holds refresh tokens; each answer's new token is queued for later
+--   refresh  FILE holds refresh tokens; each answer's new token is queued for later. Further
+--            arguments: the body's type, and the body up to the token and behind it
 --
 -- A line of FILE (not in mode refresh): METHOD PATH CONTENT-TYPE TOKEN BODY, separated by tabs, "-"
 -- for nothing. At the end one line "BENCH key=value …" for the program that started wrk.
@@ -45,7 +46,7 @@ local function to_request(line)
     return wrk.format(method, path, headers, body ~= "-" and body or nil)
 end
 
-local lines, at, out, queue, first, last, path, got
+local lines, at, out, queue, first, last, path, got, kind, before, behind
 sent, began, ended = 0, 0, 0            -- globals: done() reads them
 
 local nothing = "GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -96,12 +97,11 @@ local function next_refresh()
     local token = queue[first]
     queue[first] = nil
     first = first + 1
-    return wrk.format("POST", path, { ["Content-Type"] = "application/json" },
-                      '{"refresh":"' .. token .. '"}')
+    return wrk.format("POST", path, { ["Content-Type"] = kind }, before .. token .. behind)
 end
 
 local function queue_refresh(status, headers, body)
-    local token = body:match('"refresh"%s*:%s*"([^"]+)"')
+    local token = body:match('"refresh[_token]*"%s*:%s*"([^"]+)"')
     if token then
         last = last + 1
         queue[last] = token
@@ -124,6 +124,7 @@ function init(args)
     lines = read_lines(args[2])
     if mode == "refresh" then
         queue, first, last = lines, 1, #lines
+        kind, before, behind = args[3], args[4], args[5] or ""
         request, response = after_the_first(next_refresh), queue_refresh
     elseif mode == "cycle" then
         for i, line in ipairs(lines) do lines[i] = to_request(line) end
