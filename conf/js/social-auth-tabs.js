@@ -5,8 +5,9 @@
 // on its own.
 
 /**
- * Empty where the tokens are in HttpOnly cookies.
- * @typedef {{access?: string, refresh?: string}} Tokens
+ * Without access and refresh where they are in HttpOnly cookies. rest: the REST dialect's, although
+ * there is a client.
+ * @typedef {{access?: string, refresh?: string, rest?: true}} Tokens
  */
 /**
  * turn: grows with every change of the tokens, in all tabs alike. tokens: null when signed out.

@@ -188,14 +188,27 @@ export class SocialAuth {
       ? { client_id: client.id, ...client.secret && { client_secret: client.secret } } : {};
   }
 
-  async #exchange() {
+  /** @param {boolean} rest @returns {Promise<Tokens>} */
+  async #renew(rest) {
     const refresh = this.#session.tokens?.refresh;
+    const answer = await (rest
+      ? this.#call("POST", "/token/refresh/", { refresh })
+      : this.#call("POST", "/token",
+        { grant_type: "refresh_token", refresh_token: refresh, ...this.#clientFields() }));
+    return this.#tokensOf(answer, rest, refresh);
+  }
+
+  /** Cookies do not tell whose they are: when one dialect refuses them, the other may not. */
+  async #exchange() {
+    const { client } = this.#options;
+    const rest = !client || Boolean(this.#session.tokens?.rest);
     try {
-      const answer = await (this.#options.client
-        ? this.#call("POST", "/token",
-          { grant_type: "refresh_token", refresh_token: refresh, ...this.#clientFields() })
-        : this.#call("POST", "/token/refresh/", { refresh }));
-      await this.#session.become(this.#tokensOf(answer, refresh));
+      await this.#session.become(await this.#renew(rest).catch((error) => {
+        if (!client || !this.#isCookie || !isRefusal(error)) {
+          throw error;
+        }
+        return this.#renew(!rest);
+      }));
     } catch (error) {
       if (isRefusal(error)) {
         await this.#session.become(null);
@@ -207,19 +220,23 @@ export class SocialAuth {
   /**
    * Of both dialects. Without rotation the refresh token stays as it was.
    * @param {any} answer
+   * @param {boolean} rest
    * @param {string} [refresh]
    * @returns {Tokens}
    */
-  #tokensOf(answer, refresh) {
-    return this.#isCookie ? {} : {
+  #tokensOf(answer, rest, refresh) {
+    /** @type {Tokens} */
+    const tokens = rest && this.#options.client ? { rest } : {};
+    return this.#isCookie ? tokens : {
+      ...tokens,
       access: answer.access ?? answer.access_token,
       refresh: answer.refresh ?? answer.refresh_token ?? refresh,
     };
   }
 
   /** @param {any} answer */
-  async #signedIn(answer) {
-    await this.#session.alone(() => this.#session.become(this.#tokensOf(answer)));
+  async #signedIn(answer, rest = false) {
+    await this.#session.alone(() => this.#session.become(this.#tokensOf(answer, rest)));
   }
 
   // ---- signing in and out
@@ -309,15 +326,15 @@ export class SocialAuth {
   }
 
   /** @param {Tokens} tokens */
-  async #end({ refresh }) {
-    if (!this.#options.client) {
-      await this.#call("POST", "/token/blacklist/", { refresh });
-      return;
-    }
-    if (this.#isCookie) {
+  async #end({ refresh, rest }) {
+    const { client } = this.#options;
+    if (client && this.#isCookie) {
       await this.#exchange();       // revoke-token sees the access cookie only, which may be old
+      rest = this.#session.tokens?.rest;
     }
-    await this.#call("POST", "/revoke-token", { token: refresh, ...this.#clientFields() });
+    await (client && !rest
+      ? this.#call("POST", "/revoke-token", { token: refresh, ...this.#clientFields() })
+      : this.#call("POST", "/token/blacklist/", { refresh }));
   }
 
   // ---- providers
@@ -430,7 +447,7 @@ export class SocialAuth {
     if (purpose === "link") {
       await this.#callSignedIn("POST", path, body);
     } else {
-      await this.#signedIn(await this.#call("POST", path, body));
+      await this.#signedIn(await this.#call("POST", path, body), true);
     }
   }
 }

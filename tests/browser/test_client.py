@@ -32,6 +32,7 @@ const given = arguments[0];
                  fields: e.fields, message: e.message}));
 """
 SHORT = "SocialAuthAccessTokenLifetime 2\nSocialAuthRefreshReuseInterval 0"
+LIVE = "SELECT count(*) FROM sa_sessions WHERE revoked_at IS NULL"
 MODES = pytest.mark.parametrize("mode", ["json", "cookie"])
 
 
@@ -339,10 +340,9 @@ def test_signing_out_ends_the_session(site, tab, mode):
     page = tab(shop).make(options_of(mode)).sign_in()
     assert page("return document.cookie") == ""
     tokens = page("return auth.tokens")
-    live = "SELECT count(*) FROM sa_sessions WHERE revoked_at IS NULL"
-    before = shop.db.value(live)
+    before = shop.db.value(LIVE)
     page("await auth.signOut()")
-    assert not page.signed_in() and shop.db.value(live) == before - 1
+    assert not page.signed_in() and shop.db.value(LIVE) == before - 1
     assert page.fails("await auth.linkedAccounts()")["code"] == "not_authenticated"
     if mode == "json":
         answer = Browser(shop.port).post("token/refresh/", {"refresh": tokens["refresh"]})
@@ -357,7 +357,7 @@ def test_the_other_dialect(site, tab, dialogs, mode):
     shop = site(*of_mode(mode, SHORT, "SocialAuthRegistrationLogin On"))
     app = shop.application("password refresh_token convert_token", public=True)
     options = options_of(mode, "client: {id: '%s'}" % app["client_id"])
-    live = "SELECT count(*) FROM sa_sessions WHERE revoked_at IS NULL AND client_id IS NOT NULL"
+    live = LIVE + " AND client_id IS NOT NULL"
     page = tab(shop).make(options).sign_in()
     before = refreshes(shop, "token")
     time.sleep(2.2)
@@ -445,6 +445,50 @@ def test_by_redirect(site, tab, dialogs, mode):
     assert page.linked() == {"Google"}
     assert page("return auth.finish()") is None
     assert page("return sessionStorage.getItem('social-auth-trip')") is None
+
+
+@MODES
+def test_a_client_that_signs_in_with_a_provider(site, tab, dialogs, mode):
+    """The tokens are not the client's: another dialect refreshes and ends them."""
+    shop = site(*of_mode(mode, SHORT))
+    app = shop.application("password refresh_token", public=True)
+    page = tab(shop).make(options_of(mode, "client: {id: '%s'}" % app["client_id"]))
+    before = shop.db.value(LIVE)
+    for _ in range(2):
+        page("await auth.signInWith(%s.google, {popup: true})" % providers(dialogs))
+        for _ in range(2):
+            time.sleep(2.2)
+            asked, mistaken = refreshes(shop), refreshes(shop, "token")
+            assert page(CALLS) == [200] * 5 and page.linked() == {"Google"}
+            assert (refreshes(shop), refreshes(shop, "token")) == (asked + 1, mistaken)
+        page("await auth.signOut()")
+        assert not page.signed_in() and shop.db.value(LIVE) == before
+    time.sleep(2.2)
+    page.sign_in()
+    asked = refreshes(shop, "token")
+    time.sleep(2.2)
+    assert page(CALLS) == [200] * 5 and refreshes(shop, "token") == asked + 1
+
+
+def test_a_client_of_somebody_whom_a_link_signed_in(site, tab, world, dialogs):
+    """The cookies do not tell whose they are; what refreshed them is remembered."""
+    shop = site(*of_mode("cookie", SHORT))
+    app = shop.application("password refresh_token", public=True)
+    options = options_of("cookie", "client: {id: '%s'}" % app["client_id"])
+    world.provider.github.visitor = dialogs.who["github"]
+    page, before = tab(shop), shop.db.value(LIVE)
+    for expires in (True, False):
+        page.browser.get(shop.url + "/api/social-auth/login/github/?next=/page.html")
+        page.loaded()
+        page.make(options)
+        assert page("return auth.restore()") is True and page.linked() == {"GitHub"}
+        for tries in (2, 1) if expires else ():
+            time.sleep(2.2)
+            asked = refreshes(shop) + refreshes(shop, "token")
+            assert page(CALLS) == [200] * 5
+            assert refreshes(shop) + refreshes(shop, "token") == asked + tries
+        page("await auth.signOut()")
+        assert not page.signed_in() and shop.db.value(LIVE) == before
 
 
 @MODES
