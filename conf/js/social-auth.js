@@ -36,6 +36,20 @@ export { keepIn, SocialAuthError };
 /** @typedef {{label: string, is_linked: boolean, name?: string, email?: string}} LinkedAccount */
 
 const CLOSE_MS = 1000;          // when the page that opened the popup does not close it
+const CALL_MS = 30_000;         // no tab may keep the others waiting for longer
+
+/**
+ * @template T
+ * @param {Promise<T>} promise
+ * @param {AbortSignal} signal ends the waiting, not what is waited for
+ * @returns {Promise<T>}
+ */
+function wait(promise, signal) {
+  return Promise.race([promise, new Promise((_, reject) => {
+    signal.throwIfAborted();
+    signal.addEventListener("abort", () => reject(signal.reason));
+  })]);
+}
 
 export class SocialAuth {
   /** @type {Promise<void> | null} */
@@ -96,16 +110,19 @@ export class SocialAuth {
       method, headers,
       body: method === "GET" ? undefined : JSON.stringify(body ?? {}),
       credentials: this.#isCookie || this.#options.credentials ? "include" : "same-origin",
+      signal: AbortSignal.timeout(CALL_MS),
     });
   }
 
   /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
   async #call(method, path, body, fetch = (/** @type {Request} */ r) => this.#fetch(r)) {
-    const response = await fetch(this.#request(method, path, body)).catch((error) => {
+    try {
+      return await read(await fetch(this.#request(method, path, body)));
+    } catch (error) {
       throw error instanceof TypeError
+          || error instanceof DOMException && error.name === "TimeoutError"
         ? new SocialAuthError("unreachable", "The server cannot be reached.") : error;
-    });
-    return read(response);
+    }
   }
 
   /** @param {string} method @param {string} path @param {object} [body] @returns {Promise<any>} */
@@ -139,7 +156,7 @@ export class SocialAuth {
       return this.#fetch(request);
     }
     if (!this.#isCookie && !this.#session.tokens.access) {
-      await this.#refreshIfAlive(this.#session.turn);
+      await wait(this.#refreshIfAlive(this.#session.turn), request.signal);
     }
     const { turn, tokens } = this.#session;
     if (!tokens) {
@@ -149,7 +166,7 @@ export class SocialAuth {
     if (answer.status !== 401) {
       return answer;
     }
-    await this.#refreshIfAlive(turn);
+    await wait(this.#refreshIfAlive(turn), request.signal);
     return this.#session.tokens ? this.#sendSignedIn(request) : answer;
   }
 

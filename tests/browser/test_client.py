@@ -3,6 +3,7 @@ import functools
 import http.server
 import pathlib
 import shutil
+import socket
 import threading
 import time
 
@@ -308,6 +309,30 @@ def test_a_refresh_that_fails_in_passing_signs_nobody_out(site, tab):
     assert page.signed_in()
     page("window.broken = false")
     assert page.linked() == set()
+
+
+def test_nobody_waits_for_ever(site, tab):
+    """Neither for a server that does not answer, nor, who has had enough, for a refresh."""
+    silent = socket.create_server(("127.0.0.1", 0))
+    page = tab(site(SHORT))
+    page("""const timeout = AbortSignal.timeout.bind(AbortSignal);
+            AbortSignal.timeout = () => timeout(window.limit)""")
+    page("Object.assign(window, given)", {
+        "limit": 5000, "silent": "http://localhost:%d" % silent.getsockname()[1]})
+    page.make("""{fetch: (request) => window.broken && request.url.includes("/token/")
+        ? fetch(silent, {signal: request.signal}) : fetch(request)}""").sign_in()
+    time.sleep(2.2)
+    page("window.broken = true; window.limit = 300")
+    assert page.fails("await auth.refresh()")["code"] == "unreachable"
+    page("window.limit = 5000")
+    assert page("""
+        const stop = new AbortController(), start = Date.now();
+        setTimeout(() => stop.abort(), 100);
+        const answer = auth.fetch("/api/social-auth/linked-accounts/", {signal: stop.signal});
+        return [await answer.catch((e) => e.name), Date.now() - start < 4000]""") == ["AbortError", True]
+    page("window.broken = false; await auth.refresh().catch(() => {})")
+    assert page.linked() == set()
+    silent.close()
 
 
 @MODES
