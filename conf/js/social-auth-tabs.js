@@ -14,8 +14,10 @@
  * @typedef {{turn: number, tokens: Tokens | null}} Session
  */
 /**
- * What outlives the page.
- * @typedef {{load(): Session | null, save(session: Session): void}} Store
+ * What outlives the page. name: of the API and the client, whose session it is.
+ * @typedef {{
+ *   load(name: string): Session | null, save(name: string, session: Session): void,
+ * }} Store
  */
 
 const CATCH_UP_MS = 1000;       // for a tab's answer; they answer in a few
@@ -25,10 +27,11 @@ const CATCH_UP_MS = 1000;       // for a tab's answer; they answer in a few
  * @param {Storage} storage
  * @returns {Store}
  */
-export function keepIn(storage, { key = "social-auth", access = false } = {}) {
-  function load() {
+export function keepIn(storage, { access = false } = {}) {
+  /** @param {string} name */
+  function load(name) {
     try {
-      const { turn, ...tokens } = JSON.parse(storage.getItem(key) ?? "");
+      const { turn, ...tokens } = JSON.parse(storage.getItem(name) ?? "");
       return Number.isFinite(turn) ? { turn, tokens } : null;
     } catch {
       return null;
@@ -36,15 +39,15 @@ export function keepIn(storage, { key = "social-auth", access = false } = {}) {
   }
   return {
     load,
-    save({ turn, tokens }) {
-      if ((load()?.turn ?? 0) > turn) {
+    save(name, { turn, tokens }) {
+      if ((load(name)?.turn ?? 0) > turn) {
         return;                 // another tab was faster
       }
       if (tokens) {
         const kept = access ? tokens : { ...tokens, access: undefined };
-        storage.setItem(key, JSON.stringify({ turn, ...kept }));
+        storage.setItem(name, JSON.stringify({ turn, ...kept }));
       } else {
-        storage.removeItem(key);
+        storage.removeItem(name);
       }
     },
   };
@@ -70,7 +73,7 @@ export class SharedSession extends EventTarget {
     super();
     this.#name = name;
     this.#store = store;
-    this.#session = store?.load() ?? { turn: 0, tokens };
+    this.#session = store?.load(name) ?? { turn: 0, tokens };
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#mark();
@@ -104,7 +107,7 @@ export class SharedSession extends EventTarget {
       return undefined;
     }
     this.#session = session;
-    this.#store?.save(session);
+    this.#store?.save(this.#name, session);
     const marked = this.#mark();
     this.#waiting.forEach((look) => look());
     this.dispatchEvent(new Event("change"));

@@ -66,8 +66,9 @@ export class SocialAuth {
     this.#api = new URL(options.api, location.href).href.replace(/\/$/, "");
     this.#isCookie = options.delivery === "cookie";
     this.#trusted = new Set([location.origin, new URL(this.#api).origin, ...options.origins ?? []]);
-    this.#session = new SharedSession(`social-auth ${this.#api} ${options.client?.id ?? ""}`,
-      options.store, this.#isCookie ? {} : null);
+    const client = options.client ? ` ${options.client.id}` : "";
+    this.#session = new SharedSession(`social-auth${client} ${this.#api}`, options.store,
+      this.#isCookie ? {} : null);
   }
 
   /** Cookies are not seen: until restore() or a first answer says otherwise, they are assumed. */

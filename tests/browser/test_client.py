@@ -186,6 +186,10 @@ def options_of(mode, more=""):
     return "{delivery: '%s', %s}" % (mode, more)
 
 
+def stored(site):
+    return "social-auth " + site.issuer
+
+
 def of_mode(mode, *lines):
     return [*lines, "SocialAuthTokenDelivery " + mode]
 
@@ -267,7 +271,7 @@ def test_two_tabs_that_start_from_the_store(site, tab):
     shop = site("SocialAuthRefreshReuseInterval 0")
     store = "{store: keepIn(localStorage)}"
     first, second = tab(shop).make(store).sign_in(), tab(shop)
-    kept = first("return JSON.parse(localStorage.getItem('social-auth'))")
+    kept = first("return JSON.parse(localStorage.getItem(given))", stored(shop))
     assert kept["refresh"].count(".") == 2 and "access" not in kept
     before = refreshes(shop)
     first.open().make(store)
@@ -276,8 +280,22 @@ def test_two_tabs_that_start_from_the_store(site, tab):
     assert restored == (True, True) and refreshes(shop) == before + 1
     assert first.linked() == second.linked() == set()
     first("await auth.signOut()")
-    assert second("return localStorage.getItem('social-auth')") is None
+    assert second("return localStorage.getItem(given)", stored(shop)) is None
     assert not second.signed_in()
+
+
+def test_two_clients_in_one_store(site, tab):
+    shop = site()
+    page = tab(shop)
+    for name in ("shop", "desk"):
+        app = shop.application("password refresh_token", public=True)
+        page.make("{client: {id: '%s'}, store: keepIn(localStorage)}" % app["client_id"])
+        assert page("return auth.restore()") is False
+        page.sign_in()
+        page("window.%s = auth" % name)
+    page("await desk.signOut()")
+    assert page("return [shop.isSignedIn, Object.keys(localStorage).length]") == [True, 1]
+    page("await shop.refresh()")
 
 
 def test_nothing_outlives_the_page_without_a_store(site, tab):

@@ -194,7 +194,8 @@ class Page:
 
     def tokens(self):
         return json.loads(self.browser.execute_script(
-            "return sessionStorage.getItem('tokens')") or "null")
+            "return Object.entries(sessionStorage).find(([key]) => key.startsWith('social-auth http'))?.[1]")
+            or "null")
 
     def console_errors(self):
         return [entry["message"] for entry in self.browser.get_log("browser")

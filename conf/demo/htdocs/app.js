@@ -216,7 +216,7 @@ async function start() {
   config = await (await fetch("config.json")).json();
   auth = new SocialAuth({
     api: config.api, fetch: notedFetch,
-    store: keepIn(sessionStorage, { key: "tokens", access: true }),
+    store: keepIn(sessionStorage, { access: true }),
   });
   prepare();
   restoreRequests();
