@@ -142,9 +142,17 @@ export class SharedSession extends EventTarget {
     const { held = [] } = await navigator.locks.query();
     const newest = Math.max(0, ...held.map(({ name = "" }) =>
       name.startsWith(prefix) ? Number(name.slice(prefix.length)) : 0));
-    if (newest <= this.#session.turn) {
-      return;
+    if (newest > this.#session.turn) {
+      await this.#ask(newest);
     }
+    const kept = this.#store?.load(this.#name);
+    if (kept) {
+      await this.#adopt(kept);      // of a tab that is closed by now
+    }
+  }
+
+  /** @param {number} newest the turn that another tab has */
+  async #ask(newest) {
     await new Promise((resolve) => {
       const look = () => this.#session.turn >= newest && resolve(undefined);
       this.#waiting.add(look);

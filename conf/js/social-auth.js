@@ -156,7 +156,7 @@ export class SocialAuth {
         || !this.#trusted.has(new URL(request.url).origin)) {
       return this.#fetch(request);
     }
-    if (!this.#isCookie && !this.#session.tokens.access) {
+    if (this.#lacksAccess()) {
       await wait(this.#refreshIfAlive(this.#session.turn), request.signal);
     }
     const { turn, tokens } = this.#session;
@@ -173,6 +173,12 @@ export class SocialAuth {
 
   // ---- refreshing
 
+  /** As when the store has given the tokens. */
+  #lacksAccess() {
+    const { tokens } = this.#session;
+    return tokens !== null && !this.#isCookie && !tokens.access;
+  }
+
   /** New tokens now; fails when the session is over. */
   refresh() {
     return this.#refresh(this.#session.turn);
@@ -180,11 +186,12 @@ export class SocialAuth {
 
   /** @param {number} turn of the tokens that are too old */
   #refresh(turn) {
-    if (this.#session.turn !== turn) {
+    const isDue = () => this.#session.turn === turn || this.#lacksAccess();
+    if (!isDue()) {
       return Promise.resolve();
     }
     this.#refreshing ??= this.#session.alone(async () => {
-      if (this.#session.turn === turn) {
+      if (isDue()) {
         await this.#exchange();
       }
     }).finally(() => { this.#refreshing = null; });
@@ -269,7 +276,7 @@ export class SocialAuth {
     } else {
       await this.#session.alone(async () => {});
     }
-    if (this.#session.tokens && !this.#isCookie && !this.#session.tokens.access) {
+    if (this.#lacksAccess()) {
       await this.#refreshIfAlive(this.#session.turn);
     }
     return this.isSignedIn;

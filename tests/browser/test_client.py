@@ -284,6 +284,20 @@ def test_two_tabs_that_start_from_the_store(site, tab):
     assert not second.signed_in()
 
 
+def test_what_a_tab_that_is_closed_has_left_in_the_store(site, tab):
+    shop = site(SHORT)
+    store = "{store: keepIn(localStorage)}"
+    first, second = tab(shop).make(store).sign_in(), tab(shop)
+    second("BroadcastChannel = class extends EventTarget { postMessage() {} close() {} }")
+    second.make(store)
+    assert second("return auth.restore()") is True
+    first("await auth.refresh()")
+    first.show()
+    first.browser.close()
+    time.sleep(2.2)
+    assert second.linked() == set() and second.signed_in()
+
+
 def test_two_clients_in_one_store(site, tab):
     shop = site()
     page = tab(shop)
