@@ -133,7 +133,7 @@ export class SharedSession extends EventTarget {
         marked();
         this.#forget();
         return new Promise((release) => { this.#forget = () => release(undefined); });
-      });
+      }).catch(() => marked());
     });
   }
 

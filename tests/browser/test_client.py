@@ -267,6 +267,15 @@ def test_T116_a_tab_that_hears_late_waits(site, tab):
         assert second("return auth.tokens") == first("return auth.tokens")
 
 
+def test_a_tab_that_cannot_mark_its_turn(site, tab):
+    """The others may hear late; it is signed in."""
+    page = tab(site()).make()
+    page("""const request = navigator.locks.request.bind(navigator.locks);
+            navigator.locks.request = (name, ...more) => / \\d+$/.test(name)
+                ? Promise.reject(new DOMException("", "InvalidStateError")) : request(name, ...more)""")
+    assert page.sign_in().linked() == set()
+
+
 def test_two_tabs_that_start_from_the_store(site, tab):
     shop = site("SocialAuthRefreshReuseInterval 0")
     store = "{store: keepIn(localStorage)}"
