@@ -62,7 +62,8 @@ export class SharedSession extends EventTarget {
   #forget = () => {};           // gives up the mark of the last turn
   #name;
   #store;
-  #channel;
+  /** @type {BroadcastChannel | null} */
+  #channel;                     // null when closed
 
   /**
    * @param {string} name the same in all tabs
@@ -88,7 +89,8 @@ export class SharedSession extends EventTarget {
   }
 
   close() {
-    this.#channel.close();
+    this.#channel?.close();
+    this.#channel = null;
     this.#forget();
   }
 
@@ -97,7 +99,7 @@ export class SharedSession extends EventTarget {
     if (data !== "ask") {
       this.#adopt(data);
     } else if (this.#session.turn) {
-      this.#channel.postMessage(this.#session);
+      this.#channel?.postMessage(this.#session);
     }
   }
 
@@ -118,14 +120,14 @@ export class SharedSession extends EventTarget {
   async become(tokens) {
     const session = { turn: Math.max(Date.now(), this.#session.turn + 1), tokens };
     await this.#adopt(session);
-    this.#channel.postMessage(session);
+    this.#channel?.postMessage(session);
   }
 
   // A message may be late, a held lock is seen at once: its name says how new this tab is.
   /** @returns {Promise<void>} */
   #mark() {
     const { turn } = this.#session;
-    if (!navigator.locks || !turn) {
+    if (!navigator.locks || !turn || !this.#channel) {
       return Promise.resolve();
     }
     return new Promise((marked) => {
@@ -157,7 +159,7 @@ export class SharedSession extends EventTarget {
       const look = () => this.#session.turn >= newest && resolve(undefined);
       this.#waiting.add(look);
       setTimeout(resolve, CATCH_UP_MS);
-      this.#channel.postMessage("ask");
+      this.#channel?.postMessage("ask");
     });
     this.#waiting.clear();
   }

@@ -267,6 +267,12 @@ def test_T116_a_tab_that_hears_late_waits(site, tab):
         assert second("return auth.tokens") == first("return auth.tokens")
 
 
+def test_what_is_closed_ends_what_it_began(site, tab):
+    page = tab(site()).make().sign_in()
+    page("const refreshed = auth.refresh(); auth.close(); await refreshed")
+    assert page.linked() == set()
+
+
 def test_a_tab_that_cannot_mark_its_turn(site, tab):
     """The others may hear late; it is signed in."""
     page = tab(site()).make()
