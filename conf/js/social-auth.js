@@ -84,9 +84,11 @@ export class SocialAuth {
   /**
    * The tokens have changed, here or in another tab.
    * @param {() => void} listener
+   * @returns {() => void} ends it
    */
   onChange(listener) {
     this.#session.addEventListener("change", listener);
+    return () => this.#session.removeEventListener("change", listener);
   }
 
   close() {

@@ -273,6 +273,14 @@ def test_what_is_closed_ends_what_it_began(site, tab):
     assert page.linked() == set()
 
 
+def test_a_listener_that_leaves(site, tab):
+    page = tab(site()).make()
+    page("window.heard = []; window.leave = auth.onChange(() => heard.push(auth.isSignedIn))")
+    page.sign_in()
+    page("leave(); await auth.signOut()")
+    assert page("return heard") == [True]
+
+
 def test_a_tab_that_cannot_mark_its_turn(site, tab):
     """The others may hear late; it is signed in."""
     page = tab(site()).make()
