@@ -237,7 +237,7 @@ export class SocialAuth {
         return this.#renew(!rest);
       }));
     } catch (error) {
-      if (isRefusal(error)) {
+      if (isRefusal(error) && this.#session.tokens) {
         await this.#session.become(null);
       }
       throw error;
@@ -286,6 +286,10 @@ export class SocialAuth {
 
   /** They may have changed without this module: another tab's word is not asked for. */
   async #askTheCookies() {
+    if (!this.#session.tokens) {
+      await this.#refreshIfAlive(this.#session.turn);
+      return;
+    }
     try {
       await this.linkedAccounts();
       if (!this.#session.turn) {

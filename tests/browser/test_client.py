@@ -455,6 +455,20 @@ def test_the_other_dialect(site, tab, dialogs, mode):
     assert page.signed_in() and page.linked() == set()
 
 
+@pytest.mark.parametrize("age", [0, 2.2])
+def test_who_signed_out_and_comes_back_by_a_link(site, tab, world, dialogs, age):
+    shop = site(*of_mode("cookie", SHORT))
+    world.provider.github.visitor = dialogs.who["github"]
+    page, other = tab(shop).make(options_of("cookie")).sign_in(), tab(shop)
+    page("await auth.signOut()")
+    assert page("return auth.restore()") is False
+    other.show()
+    other.browser.get(shop.url + "/api/social-auth/login/github/?next=/page.html")
+    other.loaded()
+    time.sleep(age)
+    assert page("return auth.restore()") is True and page.linked() == {"GitHub"}
+
+
 def test_registration_without_login(site, tab):
     shop = site()
     page = tab(shop).make()
