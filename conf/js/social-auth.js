@@ -476,6 +476,9 @@ export class SocialAuth {
       : { state, token: found.id_token };
     const path = `/${provider}/${purpose}/`;
     if (purpose === "link") {
+      if (!this.isSignedIn) {
+        await this.restore();       // the page is new, and the tokens may be in another tab
+      }
       await this.#callSignedIn("POST", path, body);
     } else {
       await this.#signedIn(await this.#call("POST", path, body), true);

@@ -585,6 +585,16 @@ def test_a_client_of_somebody_whom_a_link_signed_in(site, tab, world, dialogs):
         assert not page.signed_in() and shop.db.value(LIVE) == before
 
 
+def test_a_link_of_whom_another_tab_has_the_tokens(site, tab, dialogs):
+    page, other = tab(site()).make().sign_in(), tab(site())
+    other.make()
+    assert other("return auth.restore()") is True
+    leave(page, dialogs, "link", "google")
+    page.make()
+    page("await auth.finish()")
+    assert page.linked() == {"Google"}
+
+
 @MODES
 def test_by_popup(site, tab, dialogs, mode):
     """Nothing has to be kept for it."""
