@@ -15,7 +15,7 @@ import { SocialAuthError } from "./social-auth-answers.js";
  * from: the address that somebody left for the provider.
  * @typedef {{
  *   state: string, provider: string, purpose: Purpose, from: string, redirectUri: string,
- *   verifier?: string,
+ *   verifier: string,
  * }} Trip
  */
 /** @typedef {Record<string, string>} Found  what a provider put into our address */

@@ -447,21 +447,21 @@ export class SocialAuth {
   /** @param {Provider} provider @param {Purpose} purpose */
   async #prepare(provider, purpose) {
     const redirectUri = provider.redirectUri ?? location.origin + location.pathname;
-    const proof = provider.flow === "id_token" ? null : await makeProof();
-    const path = `/${provider.name}/state/${proof ? `?${new URLSearchParams(proof.query)}` : ""}`;
+    const proof = await makeProof();
+    const path = `/${provider.name}/state/?${new URLSearchParams(proof.query)}`;
     const { state, nonce } = purpose === "link"
       ? await this.#callSignedIn("GET", path) : await this.#call("GET", path);
     const url = new URL(provider.authorizeUrl);
     const query = {
       client_id: provider.clientId, redirect_uri: redirectUri, scope: provider.scope, state,
-      response_type: provider.flow ?? "code", ...nonce && { nonce }, ...proof?.query,
-      ...provider.parameters,
+      response_type: provider.flow ?? "code", ...nonce && { nonce },
+      ...provider.flow !== "id_token" && proof.query, ...provider.parameters,
     };
     Object.entries(query).forEach(([name, value]) => url.searchParams.set(name, value));
     /** @type {Trip} */
     const trip = {
       state, provider: provider.name, purpose, from: location.href, redirectUri,
-      verifier: proof?.verifier,
+      verifier: proof.verifier,
     };
     return { url: url.href, trip };
   }
@@ -471,9 +471,11 @@ export class SocialAuth {
     if (found.error) {
       throw new SocialAuthError(found.error, found.error_description ?? found.error, { provider });
     }
-    const body = verifier
-      ? { state, code: found.code, code_verifier: verifier, redirect_uri: redirectUri }
-      : { state, token: found.id_token };
+    const body = {
+      state, code_verifier: verifier,
+      ...found.id_token
+        ? { token: found.id_token } : { code: found.code, redirect_uri: redirectUri },
+    };
     const path = `/${provider}/${purpose}/`;
     if (purpose === "link") {
       if (!this.isSignedIn) {

@@ -626,6 +626,14 @@ def test_a_page_on_another_origin(site, tab, dialogs, elsewhere, mode):
     assert page.fails("await auth.linkedAccounts()")["code"] == "not_authenticated"
 
 
+def test_a_trip_for_an_id_token_is_bound_without_cookies(site, tab, dialogs, elsewhere):
+    shop = site("SocialAuthAllowOrigin " + elsewhere, "SocialAuthStateBinding required")
+    page = tab(shop, elsewhere).make("{api: '%s'}" % shop.issuer)
+    page("await auth.signInWith(%s.google, {popup: true})" % providers(dialogs))
+    assert page.linked() == {"Google"}
+    assert not any("code_challenge" in path for path in dialogs.paths)
+
+
 def test_a_message_of_another_origin_is_not_heard(site, tab, dialogs):
     page = tab(site()).make()
     dialogs.answer = "lure"

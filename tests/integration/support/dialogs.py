@@ -17,7 +17,7 @@ class Dialogs:
     def __init__(self, provider):
         self._provider = provider
         self.answer, self.who = "agree", {}
-        self.asked = []
+        self.asked, self.paths = [], []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = "http://127.0.0.1:%d" % self._server.server_address[1]
@@ -49,6 +49,7 @@ class Dialogs:
             def do_GET(self):
                 url = urllib.parse.urlsplit(self.path)
                 dialogs.asked.append(self.headers)
+                dialogs.paths.append(self.path)
                 query = dict(urllib.parse.parse_qsl(url.query))
                 if "redirect_uri" not in query:
                     self.page("{}", "application/json")
