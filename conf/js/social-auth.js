@@ -33,7 +33,13 @@ export { keepIn, SocialAuthError };
  *   fetch?: (request: Request) => Promise<Response>,
  * }} Options
  */
-/** @typedef {{label: string, is_linked: boolean, name?: string, email?: string}} LinkedAccount */
+/**
+ * association_id: for disconnect-backend, with a client.
+ * @typedef {{
+ *   label: string, name: string, is_linked: boolean, email: string | null,
+ *   linked_at: string | null, association_id?: number,
+ * }} LinkedAccount
+ */
 
 const CLOSE_MS = 1000;          // when the page that opened the popup does not close it
 const CALL_MS = 30_000;         // no tab may keep the others waiting for longer
