@@ -47,6 +47,18 @@ function secondsOf(header) {
   return Number.isNaN(seconds) ? null : Math.max(0, seconds);
 }
 
+/**
+ * @template T
+ * @param {T | null | undefined} part of an answer, which it must have
+ * @returns {T}
+ */
+export function expect(part) {
+  if (part === null || part === undefined) {
+    throw new SocialAuthError("unexpected_answer", "The server answered something else.");
+  }
+  return part;
+}
+
 /** @param {Response} response */
 export async function read(response) {
   const text = await response.text();
@@ -57,7 +69,7 @@ export async function read(response) {
     // A proxy's page, say: no body that we know.
   }
   if (response.ok) {
-    return body;
+    return text ? expect(body) : null;
   }
   throw new SocialAuthError(
     typeof body?.error === "string" ? body.error : "unexpected_answer",

@@ -9,7 +9,7 @@
 //   const answer = await auth.fetch("/app/data");
 //
 // All tabs of an origin are one session. The files social-auth-*.js belong beside this one.
-import { isRefusal, read, SocialAuthError } from "./social-auth-answers.js";
+import { expect, isRefusal, read, SocialAuthError } from "./social-auth-answers.js";
 import { keepIn, SharedSession } from "./social-auth-tabs.js";
 import { foundBy, keepTrip, makeProof, takeFound, takeTrip } from "./social-auth-trips.js";
 
@@ -260,9 +260,10 @@ export class SocialAuth {
   #tokensOf(answer, rest, refresh) {
     /** @type {Tokens} */
     const tokens = rest && this.#options.client ? { rest } : {};
+    expect(answer);
     return this.#isCookie ? tokens : {
       ...tokens,
-      access: answer.access ?? answer.access_token,
+      access: expect(answer.access ?? answer.access_token),
       refresh: answer.refresh ?? answer.refresh_token ?? refresh,
     };
   }
@@ -299,7 +300,7 @@ export class SocialAuth {
     try {
       await this.linkedAccounts();
       if (!this.#session.turn) {
-        await this.#signedIn(null);
+        await this.#session.alone(() => this.#session.become({}));
       }
     } catch (error) {
       if (!isRefusal(error)) {
@@ -400,7 +401,7 @@ export class SocialAuth {
 
   /** @returns {Promise<LinkedAccount[]>} */
   async linkedAccounts() {
-    return (await this.#callSignedIn("GET", "/linked-accounts/")).providers;
+    return expect((await this.#callSignedIn("GET", "/linked-accounts/"))?.providers);
   }
 
   /**
@@ -455,11 +456,12 @@ export class SocialAuth {
     const redirectUri = provider.redirectUri ?? location.origin + location.pathname;
     const proof = await makeProof();
     const path = `/${provider.name}/state/?${new URLSearchParams(proof.query)}`;
-    const { state, nonce } = purpose === "link"
-      ? await this.#callSignedIn("GET", path) : await this.#call("GET", path);
+    const { state, nonce } = expect(purpose === "link"
+      ? await this.#callSignedIn("GET", path) : await this.#call("GET", path));
     const url = new URL(provider.authorizeUrl);
     const query = {
-      client_id: provider.clientId, redirect_uri: redirectUri, scope: provider.scope, state,
+      client_id: provider.clientId, redirect_uri: redirectUri, scope: provider.scope,
+      state: expect(state),
       response_type: provider.flow ?? "code", ...nonce && { nonce },
       ...provider.flow !== "id_token" && proof.query, ...provider.parameters,
     };

@@ -499,6 +499,21 @@ def test_what_is_wrong_comes_as_one_class(site, tab):
                    && e instanceof Error && e.name === "SocialAuthError" }""") is True
 
 
+@MODES
+@pytest.mark.parametrize("body", ["<!DOCTYPE html>", "", "null", "{}"])
+def test_an_answer_that_is_none(site, tab, dialogs, mode, body):
+    """Of a proxy or of the page's own server, say."""
+    page = tab(site(*of_mode(mode)))
+    page("window.body = given", body)
+    page.make(options_of(mode, "fetch: (request) => Promise.resolve(new Response(body))"))
+    calls = ["linkedAccounts()", "signInWith(%s.google, {popup: true})" % providers(dialogs)]
+    if (mode, body) != ("cookie", "{}"):
+        calls += ["signIn({})", "refresh()"]
+    for call in calls:
+        assert page.fails("await auth." + call)["code"] == "unexpected_answer"
+    assert page.signed_in() == (mode == "cookie")
+
+
 # ---- providers
 
 def providers(dialogs):
