@@ -21,6 +21,9 @@ import { SocialAuthError } from "./social-auth-answers.js";
 /** @typedef {Record<string, string>} Found  what a provider put into our address */
 const TRIP = "social-auth-trip";
 const POPUP_POLL_MS = 250;
+// RFC 6749, RFC 9207, OpenID Connect, and Google's: not of the redirect URI.
+const ANSWER = ["code", "state", "id_token", "error", "error_description", "error_uri", "iss",
+  "session_state", "scope", "authuser", "prompt", "hd"];
 
 /** @param {ArrayBuffer | Uint8Array} bytes */
 function base64url(bytes) {
@@ -48,7 +51,12 @@ export function takeFound() {
   if (!found.has("state") || !["code", "id_token", "error"].some((name) => found.has(name))) {
     return null;
   }
-  history.replaceState(history.state, "", location.pathname + (inHash ? location.search : ""));
+  const rest = new URL(location.href);
+  rest.hash = "";
+  if (!inHash) {
+    ANSWER.forEach((name) => rest.searchParams.delete(name));
+  }
+  history.replaceState(history.state, "", rest);
   return Object.fromEntries(found);
 }
 

@@ -657,6 +657,18 @@ def test_a_message_of_another_origin_is_not_heard(site, tab, dialogs):
     assert not page.signed_in()
 
 
+def test_what_the_redirect_uri_itself_asks_for_stays(site, tab):
+    shop = site()
+    page = tab(shop)
+    for there, left in (("?tenant=1&code=x&state=y&iss=z&scope=a+b#_=_", "?tenant=1"),
+                        ("?tenant=1#id_token=x&state=y", "?tenant=1"), ("?state=y&error=x", "")):
+        page.browser.get(shop.url + "/page.html" + there)
+        page.loaded()
+        page.make().fails("await auth.finish()")
+        assert page("return location.href") == shop.url + "/page.html" + left
+        page.browser.get("about:blank")
+
+
 def test_who_refuses_at_the_provider(site, tab, dialogs):
     page = tab(site()).make()
     dialogs.answer = "refuse"
