@@ -3,8 +3,8 @@
 import { SocialAuthError } from "./social-auth-answers.js";
 
 /**
- * redirectUri: registered at the provider, and a page of this origin that calls finish(); the
- * current page unless given.
+ * redirectUri: a page of this origin that calls finish(), registered at the provider and, for
+ * codes, in redirect-uri= of SocialAuthProvider; the current page unless given.
  * @typedef {{
  *   name: string, authorizeUrl: string, clientId: string, scope: string,
  *   flow?: "code" | "id_token", redirectUri?: string, parameters?: Record<string, string>,

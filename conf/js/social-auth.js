@@ -3,12 +3,14 @@
 //
 //   import { SocialAuth, keepIn } from "./social-auth.js";
 //   const auth = new SocialAuth({ api: "/api/social-auth", store: keepIn(localStorage) });
-//   await auth.finish();                        // comes somebody back from a provider?
 //   await auth.restore();                       // is somebody signed in already?
+//   await auth.finish();                        // comes somebody back from a provider?
 //   await auth.signIn({ email, password });
 //   const answer = await auth.fetch("/app/data");
 //
-// All tabs of an origin are one session. The files social-auth-*.js belong beside this one.
+// The page that people come back to from a provider, after signInWith(), is to be listed in
+// redirect-uri= of SocialAuthProvider. All tabs of an origin are one session. The files
+// social-auth-*.js belong beside this one.
 import { expect, isRefusal, read, SocialAuthError } from "./social-auth-answers.js";
 import { keepIn, SharedSession } from "./social-auth-tabs.js";
 import { foundBy, keepTrip, makeProof, takeFound, takeTrip } from "./social-auth-trips.js";

@@ -2,6 +2,8 @@
 import os
 import re
 
+import pytest
+
 from support.config_bench import Bench
 from support.paths import MODULE, MODULES
 
@@ -47,6 +49,13 @@ def test_the_shipped_example_is_accepted():
     result = accepted(["LoadModule dbd_module %s/mod_dbd.so" % MODULES,
                        read("conf", "social_auth.load")] + lines)
     assert result.code == 0 and "Syntax OK" in result.err, result.err
+
+
+@pytest.mark.parametrize("file", [("README",), ("conf", "social_auth.conf")])
+def test_codes_come_back_to_a_page_that_is_listed(file):
+    """social-auth.js names it, and unlisted ones are refused."""
+    github, = re.findall(r"^ +SocialAuthProvider github .*", read(*file), re.M)
+    assert " redirect-uri=https://www.example.org/" in github
 
 
 def test_the_readme_names_only_directives_that_exist():
