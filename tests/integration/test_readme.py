@@ -1,11 +1,13 @@
 """What README and the shipped example say is true: their configurations are accepted as they stand."""
 import os
 import re
+import shutil
+import subprocess
 
 import pytest
 
 from support.config_bench import Bench
-from support.paths import MODULE, MODULES
+from support.paths import BUILD, MODULE, MODULES
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
@@ -56,6 +58,19 @@ def test_codes_come_back_to_a_page_that_is_listed(file):
     """social-auth.js names it, and unlisted ones are refused."""
     github, = re.findall(r"^ +SocialAuthProvider github .*", read(*file), re.M)
     assert " redirect-uri=https://www.example.org/" in github
+
+
+def test_what_the_page_imports_is_served_from_where_it_is_installed(make_site):
+    text = section("In the browser")
+    alias = re.search(r"^ +Alias .*</Directory>", text, re.M | re.S).group(0)
+    installed = subprocess.run(["make", "-s", "-C", BUILD, "--eval=where: ; @echo $(jsdir)", "where"],
+                               stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    assert alias.count('"%s"' % installed) == 2
+    site = make_site(private=True, more=alias.replace(installed, "{root}/js"))
+    shutil.copytree(os.path.join(TOP, "conf", "js"), os.path.join(site.httpd.root, "js"))
+    answer = site.browser().get(re.search(r'from "(.*?)"', text).group(1))
+    assert answer.status == 200 and answer.header("Content-Type") == "text/javascript"
+    assert answer.body == read("conf", "js", "social-auth.js").encode()
 
 
 def test_the_readme_names_only_directives_that_exist():
