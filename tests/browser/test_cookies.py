@@ -138,7 +138,7 @@ def test_T1_a_way_back_that_somebody_else_began(browser, site):
     site.provider.github.visitor = site.provider.github.user()
     mallory = site.browser()
     there = urllib.parse.urlsplit(mallory.get("login/github/").header("Location"))
-    visit = Browser(site.provider.port, mount="")
+    visit = Browser(site.provider.port, mount="", held=False)
     back = visit.get("%s?%s" % (there.path, there.query)).header("Location")
     browser.get(back)
     assert browser.current_url == site.url + "/page.html?error=state_invalid#sorry"
