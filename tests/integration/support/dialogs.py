@@ -12,7 +12,7 @@ setTimeout(close, 500);
 
 class Dialogs:
     """who: the account that agrees, as the fake provider made it; answer: "agree", "refuse",
-    "lure" (a message instead of a redirect)."""
+    "cancel" (without a word why), "lure" (a message instead of a redirect)."""
 
     def __init__(self, provider):
         self._provider = provider
@@ -31,6 +31,8 @@ class Dialogs:
         """What comes back from this provider, for its response_type."""
         if self.answer == "refuse":
             return {"error": "access_denied", "error_description": "Not today."}
+        if self.answer == "cancel":
+            return {"error": "access_denied"}
         kind, part = query["response_type"], getattr(self._provider, name)
         if kind == "code":
             return {"code": part.code(self.who[name], query.get("code_challenge"),

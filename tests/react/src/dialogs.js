@@ -18,5 +18,8 @@ export function takeToken() {
   if (!state || found.get("state") !== state) {
     return null;
   }
-  return { backend, token: found.get("access_token"), error: found.get("error_description") };
+  return {
+    backend, token: found.get("access_token"),
+    error: found.get("error_description") ?? found.get("error"),
+  };
 }
