@@ -194,6 +194,39 @@ def test_a_session_that_ended_elsewhere(app, site):
 
 
 @DATABASES
+def test_two_tabs(app, site, origin):
+    """The tokens of a tab are old when the other has refreshed."""
+    app.sign_up("joan@example.org")
+    first = app.browser.current_window_handle
+    app.browser.switch_to.new_window("tab")
+    App(app.browser, origin)
+    second = app.browser.current_window_handle
+    for handle in (first, second, first):
+        time.sleep(EXPIRED_SECONDS)
+        app.browser.switch_to.window(handle)
+        app.click("#reload")
+        assert app.shows("#email") == ["joan@example.org"] and app.problem() == ""
+
+
+@DATABASES
+def test_a_refresh_that_fails_in_passing(app, site):
+    """Here with 501, of the page's own server."""
+    app.sign_up("hedy@example.org")
+    time.sleep(EXPIRED_SECONDS)
+    app.browser.execute_script("""
+        const open = XMLHttpRequest.prototype.open;
+        XMLHttpRequest.prototype.open = function (method, url, ...more) {
+            return open.call(this, method, window.broken && url.endsWith("/token") ? "/broken" : url, ...more);
+        };
+        window.broken = true""")
+    app.click("#reload")
+    assert app.problem() != "" and app.shows("#email") == ["hedy@example.org"]
+    app.browser.execute_script("broken = false")
+    app.click("#reload")
+    assert app.problem() == "" and app.shows("#email") == ["hedy@example.org"]
+
+
+@DATABASES
 @pytest.mark.parametrize("backend, name, label", [("google-oauth2", "Grace", "Google"),
                                                   ("facebook", "Barbara", "Facebook")])
 def test_the_buttons(app, site, dialogs, backend, name, label):
@@ -205,3 +238,6 @@ def test_the_buttons(app, site, dialogs, backend, name, label):
     dialogs.answer = "refuse"
     app.click("#" + backend)
     assert app.problem() == "Not today." and app.shows("#account") == []
+    dialogs.answer = "cancel"
+    app.click("#" + backend)
+    assert app.problem() == "access_denied"

@@ -4,9 +4,12 @@ import axios from "axios";
 
 const STORE = "tokens";
 
+const isRefusal = (error) => [400, 401].includes(error.response?.status);
+const stored = () => JSON.parse(localStorage.getItem(STORE) ?? "null");
+
 export function makeApi(config) {
   const api = axios.create({ baseURL: config.api, withCredentials: config.credentials });
-  let tokens = JSON.parse(localStorage.getItem(STORE) ?? "null");
+  let tokens = stored();
   let refreshing = null;
   let generation = 0;       // of the tokens: which ones a request was sent with
 
@@ -26,15 +29,32 @@ export function makeApi(config) {
     keep(data);
   }
 
-  function refresh() {
-    refreshing ??= grant("token", {
-      grant_type: "refresh_token", refresh_token: tokens?.refresh_token,
-    }).catch((error) => {
-      if (error.response) {
+  /** What another tab has stored. */
+  function adopt() {
+    generation += 1;
+    tokens = stored();
+  }
+
+  addEventListener("storage", adopt);
+
+  /** One tab at a time: another may just have done it. */
+  async function exchange() {
+    if (stored()?.refresh_token !== tokens?.refresh_token) {
+      adopt();
+      return;
+    }
+    try {
+      await grant("token", { grant_type: "refresh_token", refresh_token: tokens?.refresh_token });
+    } catch (error) {
+      if (isRefusal(error)) {
         keep(null);
       }
       throw error;
-    }).finally(() => { refreshing = null; });
+    }
+  }
+
+  function refresh() {
+    refreshing ??= navigator.locks.request(STORE, exchange).finally(() => { refreshing = null; });
     return refreshing;
   }
 
@@ -53,7 +73,7 @@ export function makeApi(config) {
       throw error;
     }
     if (request.generation === generation) {
-      await refresh().catch((reason) => { throw reason.response ? error : reason; });
+      await refresh().catch((reason) => { throw isRefusal(reason) ? error : reason; });
     }
     return api.request({ ...request, isRetry: true });
   });
