@@ -3,6 +3,10 @@
 
 #include <apr_dbd.h>
 #include <apr_strings.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define TIMEOUT_MS 30000
 
@@ -72,8 +76,29 @@ const char *ctl_open_database(apr_pool_t *pool, const char *driver_name, const c
     return NULL;
 }
 
+/* A new file belongs to its directory's owner, who answers requests, and is nobody else's to read: it
+ * will hold password hashes. What goes wrong here SQLite finds as well, and says. */
+static void make_sqlite_file(apr_pool_t *p, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *directory = slash ? apr_pstrmemdup(p, path, (apr_size_t)(slash - path) + 1) : ".";
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    struct stat found;
+
+    if (fd < 0) {
+        return;
+    }
+    if (geteuid() == 0 && !stat(directory, &found) && fchown(fd, found.st_uid, found.st_gid)) {
+        unlink(path);
+    }
+    close(fd);
+}
+
 const char *ctl_connect(ctl_t *ctl)
 {
+    if (!strcmp(ctl->driver, "sqlite3")) {
+        make_sqlite_file(ctl->pool, ctl->params);
+    }
     const char *why = ctl_open_database(ctl->pool, ctl->driver, ctl->params, TIMEOUT_MS,
                                         &ctl->source);
 

@@ -2,6 +2,8 @@
 import json
 import os
 import re
+import shutil
+import stat
 import subprocess
 import time
 
@@ -63,6 +65,20 @@ def test_database_that_is_not_there(tmp_path):
 
 
 # ---- the schema
+
+@pytest.mark.parametrize("below", [True, False], ids=["a-path", "a-name"])
+def test_a_new_sqlite_file_is_its_directorys(tmp_path, below):
+    """Root makes it, httpd's user writes it, and others do not read the hashes in it."""
+    if os.geteuid() == 0:
+        shutil.chown(tmp_path, "www-data", "www-data")
+    path = str(tmp_path / "new.db") if below else "new.db"
+    done = ctl("--driver", "sqlite3", "--params", path, "migrate", cwd=str(tmp_path))
+    assert done.status == 0, done.err
+    (name,) = os.listdir(tmp_path)
+    made, directory = os.stat(tmp_path / name), os.stat(tmp_path)
+    assert (made.st_uid, made.st_gid) == (directory.st_uid, directory.st_gid)
+    assert stat.S_IMODE(made.st_mode) == 0o600
+
 
 def test_migrate(empty):
     on = on_database(empty)

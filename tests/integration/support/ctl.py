@@ -14,8 +14,8 @@ class Done:
         return json.loads(self.out)
 
 
-def ctl(*arguments, stdin="", env=None, preload=()):
-    return Done(subprocess.run([paths.CTL, *arguments], input=stdin, text=True, timeout=60,
+def ctl(*arguments, stdin="", env=None, preload=(), cwd=None):
+    return Done(subprocess.run([paths.CTL, *arguments], input=stdin, text=True, timeout=60, cwd=cwd,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env=paths.server_environment(env, preload)))
 
