@@ -424,9 +424,11 @@ class Bench:
             map(convert_request, mint([google_user(i) for i in range(number)])))
         granted = [json.loads(body) for body in load.collect(self.pg, file, number)]
         self.granted_tokens = [pair["refresh_token"] for pair in granted]
-        self.signed_in[self.pg, "introspect"] = load.write_requests(
+        file = self.signed_in[self.pg, "introspect"] = load.write_requests(
             os.path.join(directory, "introspect"),
             [oauth_request("/introspect", token=pair["access_token"]) for pair in granted])
+        if not all(json.loads(body)["active"] for body in load.collect(self.pg, file, number)):
+            raise RuntimeError("introspection calls a new token inactive")
 
     def _fill(self):
         statements.fill_postgres(self.db.params, self.users, 2 * self.rounds + 4)
