@@ -13,6 +13,7 @@ import time
 import urllib.parse
 
 import load
+import peers
 import stack
 import statements
 from stack import MOUNT, paths
@@ -25,13 +26,14 @@ from support.pki import Authority                                           # no
 
 USERS = 2048                            # signed in before the run, through the module
 QUEUE = 256                             # refresh tokens in turn
+PEER_QUEUE = 64                         # of a peer, each from a password grant
 HUBS = 500                              # GitHub users
 SLOW = 50                               # ms of the slow provider, per call
 STUCK = 1000                            # ms of the one that others wait for
-PASSWORD = "correct horse battery staple 7"
+PASSWORD = peers.PASSWORD
 WARM = 2500                             # ID tokens for the first, short round
-JSON, FORM = "application/json", "application/x-www-form-urlencoded"
-APP = {"client_id": "bench", "client_secret": "bench-secret-of-the-application"}
+JSON, FORM = "application/json", peers.FORM
+APP = peers.CLIENT
 
 
 class Row:
@@ -41,6 +43,7 @@ class Row:
         if base and base not in [getattr(t, "base", None) for t in targets]:
             self.targets.insert(0, Ratio(base))
         self.needs = set(needs) | {getattr(t, "base", None) for t in self.targets}
+        self.absent = None              # why it is not measured
 
 
 # ---- ID tokens
@@ -109,7 +112,7 @@ class Bench:
         self.users = max(USERS, (self.rounds + 1) * QUEUE)
         self.openssl, self._memory = {}, []
         self._data_dir = options.data and os.path.join(options.data, "sa-bench-%d" % os.getpid())
-        self._open = []
+        self._open, self.peers = [], [peers.Glewlwyd(), peers.Django()]
         self.returning = Tokens(lambda i: google_user(i % self.users))
         self.converted = Tokens(lambda i: google_user(i % self.users))
         self.new = Tokens(lambda i: google_user(self.users + i))
@@ -136,6 +139,9 @@ class Bench:
         get, pg, lite = self._get, lambda: self.pg, lambda: self.lite
         bare, slow = "bare SQLite, full sync: ", "github/login, provider %d ms" % SLOW
         alone = slow.replace("github/login, ", "") + ": two calls"
+
+        def beside(what):
+            return [Ratio("%s: %s" % (peer.name, what)) for peer in self.peers]
         return [
             Row("open static file", get("/index.txt")),
             Row("Redirect 204", get("/nothing"), "open static file"),
@@ -162,11 +168,15 @@ class Bench:
             Row("password login beside 50 hanging logins", self._beside(
                 50, lambda seconds: self._password(0, seconds)), None,
                 [Slower("p99", "password login, 4 at a time", 1.25)]),
-            Row("grant: password, 4 at a time", self._password_grant, "password login, 4 at a time"),
-            Row("grant: refresh_token", self._refresh_grant, "token/refresh"),
+            Row("grant: password, 4 at a time", self._password_grant,
+                "password login, 4 at a time", beside("grant password, 4 at a time")),
+            Row("grant: refresh_token", self._refresh_grant, "token/refresh",
+                beside("grant refresh_token")),
             Row("convert_token, returning", self._google(pg, self.converted, convert_request),
                 "login, returning"),
-            Row("introspect", self._cycle(pg, "introspect"), "token/verify"),
+            Row("introspect", self._cycle(pg, "introspect"), "token/verify",
+                beside("introspect")),
+            *[row for peer in self.peers for row in self._peer_rows(peer)],
             Row("github/login, provider 0 ms", self._github(MOUNT, 32), None,
                 [Either(Seed(50, 14), Cpu(1000))]),
             Row(slow, self._github(MOUNT + str(SLOW), 32), None, [Seed(10, 10)]),
@@ -189,10 +199,24 @@ class Bench:
             Row("bare SQLite, normal sync: login", self._sqlite("login", "normal"), bare + "login"),
         ]
 
+    def _peer_rows(self, peer):
+        def row(what, measure):
+            def run(round_, seconds):
+                peer.start(self.cluster)
+                try:
+                    return measure(peer, seconds)
+                except OSError as e:
+                    return load.Sample(0, problem=str(e))
+            return Row("%s: %s" % (peer.name, what), run)
+        return [row("grant password, 4 at a time",
+                    lambda peer, seconds: self._hash(seconds, peer.password_grant(), peer)),
+                row("grant refresh_token", self._peer_refresh),
+                row("introspect", self._peer_introspect)]
+
     # -- how each is measured
 
     def _meter(self, server):
-        parts = {"httpd": server.pids}
+        parts = {"server": server.pids}
         if server is self.lite:
             return lambda: load.Meter(parts)
         parts["postgres"] = self.cluster.pids
@@ -212,19 +236,37 @@ class Bench:
 
     def _refresh(self, server):
         return lambda round_, seconds: self._rotate(
-            server(), "/token/refresh/", self.refresh_tokens[server()], round_, seconds,
-            [JSON, '{"refresh":"', '"}'])
+            server(), MOUNT + "/token/refresh/", self._turn(self.refresh_tokens[server()], round_),
+            seconds, [JSON, '{"refresh":"', '"}'])
 
     def _refresh_grant(self, round_, seconds):
-        _, path, kind, _, body = oauth_request("/token", grant_type="refresh_token")
-        return self._rotate(self.pg, path[len(MOUNT):], self.granted_tokens, round_, seconds,
-                            [kind, body + "&refresh_token="])
+        return self._rotate_grant(self.pg, oauth_request("/token", grant_type="refresh_token"),
+                                  self._turn(self.granted_tokens, round_), seconds)
 
-    def _rotate(self, server, path, tokens, round_, seconds, form):
+    def _peer_refresh(self, peer, seconds):
+        tokens = [answer["refresh_token"] for answer in peer.granted(PEER_QUEUE)]
+        return self._rotate_grant(peer, peer.grant("refresh_token"), tokens, seconds)
+
+    def _peer_introspect(self, peer, seconds):
+        if (peer, "introspect") not in self.signed_in:
+            self.signed_in[peer, "introspect"] = load.write_requests(
+                os.path.join(paths.make_dir("requests"), peer.name + "-introspect"),
+                [peer.introspection(answer["access_token"])
+                 for answer in peer.granted(PEER_QUEUE)])
+        return self._cycle(lambda: peer, "introspect")(0, seconds)
+
+    def _turn(self, tokens, round_):
+        return tokens[round_ * QUEUE:(round_ + 1) * QUEUE]
+
+    def _rotate_grant(self, server, request, tokens, seconds):
+        _, path, kind, _, body = request
+        return self._rotate(server, path, tokens, seconds, [kind, body + "&refresh_token="])
+
+    def _rotate(self, server, path, tokens, seconds, form):
         file = os.path.join(paths.make_dir("requests"), "refresh")
         with open(file, "w") as f:
-            f.write("\n".join(tokens[round_ * QUEUE:(round_ + 1) * QUEUE]) + "\n")
-        return load.wrk(server.url(MOUNT + path), seconds, 32, ["refresh", file, *form],
+            f.write("\n".join(tokens) + "\n")
+        return load.wrk(server.url(path), seconds, 32, ["refresh", file, *form],
                         self._meter(server))
 
     def _google(self, server, tokens, request=login_request):
@@ -280,9 +322,10 @@ class Bench:
         return self._hash(seconds, oauth_request(
             "/token", grant_type="password", username="password@example.org", password=PASSWORD))
 
-    def _hash(self, seconds, request):
+    def _hash(self, seconds, request, server=None):
+        server = server or self.pg
         file = load.write_requests(os.path.join(paths.make_dir("requests"), "password"), [request])
-        return load.wrk(self.pg.url(), seconds, 4, ["cycle", file], self._meter(self.pg))
+        return load.wrk(server.url(), seconds, 4, ["cycle", file], self._meter(server))
 
     def _two_calls(self, round_, seconds):
         """The provider alone: what a login with warm connections waits for."""
@@ -343,6 +386,7 @@ class Bench:
         self.cluster = Cluster(self._data("pg"), durable=True, settings={
             "shared_buffers": "128MB", "max_wal_size": "4GB", "log_line_prefix": "''"})
         self._keep(self.cluster).start()
+        self._open += self.peers
         self.db = Pgsql(self.cluster, self.cluster.create_database())
         self.db.ctl("migrate")
         self.pg = self._start("bench-pg", self.db)
@@ -494,7 +538,11 @@ class Bench:
         for round_ in range(self.rounds + 1):
             self.say("round %d of %d" % (round_, self.rounds) if round_ else "warm-up")
             for row in self.rows:
-                sample = row.run(round_, self.seconds if round_ else 1)
+                try:
+                    sample = row.run(round_, self.seconds if round_ else 1)
+                except peers.Absent as e:
+                    row.absent = str(e)
+                    continue
                 if round_ or sample.problem:
                     results[row.name].append(sample)
             if round_:
