@@ -90,7 +90,7 @@ typedef struct {
 typedef struct {
     const char *id;             /* client_id */
     const char *scope;          /* granted, space-separated, "" when none */
-    int third_party;            /* it may be somebody else's: sa_is_third_party */
+    int third_party;            /* it may be somebody else's: its tokens leave the account as it is */
 } sa_client_t;
 
 /* The bearer of a verified access token. */
@@ -223,9 +223,6 @@ sa_error_t *sa_accounts_introspect(sa_call_t *call, const char *token, const sa_
 sa_error_t *sa_client_authenticate(sa_call_t *call, const char *client_id, const char *secret,
                                    sa_application_t **application);
 #define SA_GRANT_CODE "authorization_code"
-/* 1 when users let it in by the authorization endpoint, and were asked: another site, or a program. Its
- * tokens are for APIs, and leave the account as it is. */
-int sa_is_third_party(const sa_application_t *application);
 /* The application as a client that asks for `grant` and `scope` (RFC 6749 section 3.3; NULL: all
  * it may have). SA_E_UNAUTHORIZED_CLIENT, SA_E_INVALID_SCOPE. */
 sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application,

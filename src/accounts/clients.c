@@ -139,7 +139,8 @@ const char *sa_scope_common(apr_pool_t *p, const char *scope, const char *allowe
     return common(p, scope, allowed, &all);
 }
 
-int sa_is_third_party(const sa_application_t *application)
+/* One that users let in by the authorization endpoint, and are asked for: another site, or a program. */
+static int is_third_party(const sa_application_t *application)
 {
     return !application->trusted
            && sa_words_have(application->grants, SA_GRANT_CODE, strlen(SA_GRANT_CODE));
@@ -153,7 +154,7 @@ sa_error_t *sa_client_grant(sa_call_t *call, const sa_application_t *application
                         application->client_id, grant);
     }
     client->id = application->client_id;
-    client->third_party = sa_is_third_party(application);
+    client->third_party = is_third_party(application);
     client->scope = scope ? sa_scope_within(call->pool, scope, application->scopes)
                           : application->scopes;
     return client->scope ? NULL

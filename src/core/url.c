@@ -383,6 +383,15 @@ static int path_is_plain(const char *s)
     return 1;
 }
 
+char *sa_url_with_query(apr_pool_t *p, const char *url, const char *pairs)
+{
+    const char *fragment = url + strcspn(url, "#");
+    const char *page = apr_pstrmemdup(p, url, (apr_size_t)(fragment - url));
+    const char *query = strchr(page, '?');
+
+    return apr_pstrcat(p, page, !query ? "?" : query[1] ? "&" : "", pairs, fragment, NULL);
+}
+
 int sa_return_to_valid(const char *value, const apr_array_header_t *origins)
 {
     const char *const *list = origins ? (const void *)origins->elts : NULL;

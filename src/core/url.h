@@ -29,6 +29,9 @@ int sa_url_is_https(const char *url);
 /* scheme://host[:port] of an absolute URL, in p; NULL when it has none. */
 char *sa_url_origin(apr_pool_t *p, const char *url);
 
+/* The URL with more in its query, before its fragment. pairs: as sa_form_encode makes them. In p. */
+char *sa_url_with_query(apr_pool_t *p, const char *url, const char *pairs);
+
 /* 1 when a browser may be sent to `value` after a sign-in: a path of this server
  * ("/…", never "//…" or anything a browser reads as that), or a URL that starts
  * with one of `origins` (const char *, as sa_origin_problem accepts; may be NULL). */

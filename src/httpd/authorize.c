@@ -6,6 +6,7 @@
 
 #include "core/form.h"
 #include "core/json.h"
+#include "core/url.h"
 
 typedef struct {
     const char *text;           /* the request, as a query */
@@ -17,20 +18,12 @@ typedef struct {
 
 /* ---- answers ---- */
 
-/* The URL with more in its query. */
-static const char *with(apr_pool_t *p, const char *url, const char *pairs)
-{
-    const char *query = strchr(url, '?');
-
-    return apr_pstrcat(p, url, !query ? "?" : query[1] ? "&" : "", pairs, NULL);
-}
-
 static int send_back(sa_request_t *req, const asked_t *asked, const char *code, const char *word,
                      const char *description)
 {
     apr_pool_t *p = req->r->pool;
 
-    return sa_answer_redirect(req, with(p, asked->redirect, sa_form_encode(
+    return sa_answer_redirect(req, sa_url_with_query(p, asked->redirect, sa_form_encode(
         p, "code", code, "error", word, "error_description", description,
         "state", asked->request.state, "iss", req->mount->settings.issuer, NULL)));
 }
@@ -52,7 +45,7 @@ static int sign_in(sa_request_t *req, const asked_t *asked)
         return refuse(req, asked, sa_error(p, SA_E_LOGIN_REQUIRED, NULL, NULL));
     }
     const char *next = apr_pstrcat(p, req->mount->path, "/authorize?", asked->text, NULL);
-    return sa_answer_redirect(req, with(p, page, sa_form_encode(p, "next", next, NULL)));
+    return sa_answer_redirect(req, sa_url_with_query(p, page, sa_form_encode(p, "next", next, NULL)));
 }
 
 static int give_code(sa_request_t *req, const asked_t *asked)

@@ -3,7 +3,9 @@
 #include <http_log.h>
 #include <http_protocol.h>
 
+#include "core/form.h"
 #include "core/json.h"
+#include "core/url.h"
 #include <apr_strings.h>
 
 APLOG_USE_MODULE(social_auth);
@@ -243,15 +245,6 @@ static void log_refusal(const sa_request_t *req, const sa_error_t *error)
                   user ? user : "-", req->provider ? req->provider->name : "-");
 }
 
-/* The page with ?error=word before its fragment. */
-static const char *error_page(apr_pool_t *p, const char *url, const char *word)
-{
-    const char *fragment = url + strcspn(url, "#");
-    const char *page = apr_pstrmemdup(p, url, (apr_size_t) (fragment - url));
-
-    return apr_pstrcat(p, page, strchr(page, '?') ? "&" : "?", "error=", word, fragment, NULL);
-}
-
 const char *sa_refusal(sa_request_t *req, const sa_error_t *error, const char **description)
 {
     const char *word = oauth_word(error);
@@ -281,8 +274,8 @@ int sa_answer_error(sa_request_t *req, const sa_error_t *error)
         return answer_oauth_error(req, error, word);
     }
     if (req->browser && req->mount->login_error_url) {
-        return sa_answer_redirect(req, error_page(r->pool, req->mount->login_error_url,
-                                                  error->word));
+        return sa_answer_redirect(req, sa_url_with_query(
+            r->pool, req->mount->login_error_url, sa_form_encode(r->pool, "error", error->word, NULL)));
     }
     return sa_answer_json(req, error->status, sa_json_own(r->pool, error_body(error)));
 }

@@ -1,6 +1,7 @@
 #include "providers/common.h"
 
 #include "core/form.h"
+#include "core/url.h"
 #include "providers/discovery.h"
 
 #include <apr_strings.h>
@@ -24,8 +25,7 @@ sa_error_t *sa_provider_authorize(const sa_provider_t *provider, const sa_provid
                                        "code_challenge_method", "S256", "nonce",
                                        has_id_tokens ? request->nonce : NULL, "hd",
                                        provider->hosted_domain, NULL);
-    *url = apr_pstrcat(p, endpoints.authorize_url,
-                       strchr(endpoints.authorize_url, '?') ? "&" : "?", query, NULL);
+    *url = sa_url_with_query(p, endpoints.authorize_url, query);
     return NULL;
 }
 

@@ -210,7 +210,7 @@ sa_error_t *sa_store_outbox_retry(sa_work_t *work, const char *event_id, apr_int
 
 sa_error_t *sa_store_health(sa_work_t *work, apr_int64_t since, sa_health_t *health)
 {
-    const sa_param_t params[] = { sa_number(since) };
+    const sa_param_t params[] = { sa_number(since), sa_number(since - SA_CODES_KEPT) };
     sa_rows_t *rows = NULL;
 
     memset(health, 0, sizeof(*health));

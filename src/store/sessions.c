@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#define CODES_KEPT 86400       /* seconds: one that comes back ends what it gave */
 #define CLOCKS_DIFFER 120       /* seconds: of servers that share what is spent */
 #define OUTBOX_KEPT (30 * 86400)        /* seconds: what nobody took, or was given up */
 #define REVOCATIONS_KEPT (SA_REVOCATION_MEMORY_MAX + 3600)      /* seconds, by the database's clock */
@@ -182,7 +181,7 @@ sa_error_t *sa_store_purge(sa_work_t *work, apr_int64_t now, int limit, int *n)
         { SA_OP_PURGE_OUTBOX, now - OUTBOX_KEPT },
         { SA_OP_PURGE_MAILS, now - CLOCKS_DIFFER },
         { SA_OP_PURGE_REVOCATIONS, REVOCATIONS_KEPT },
-        { SA_OP_PURGE_CODES, now - CODES_KEPT },
+        { SA_OP_PURGE_CODES, now - SA_CODES_KEPT },
     };
     sa_error_t *error = NULL;
 

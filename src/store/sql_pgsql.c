@@ -397,7 +397,7 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint, "
         "(SELECT count(*) FROM sa_sessions WHERE expires <= $1) "
         "+ (SELECT count(*) FROM sa_spent WHERE expires <= $1) "
-        "+ (SELECT count(*) FROM sa_codes WHERE expires <= $1 - 86400) "
+        "+ (SELECT count(*) FROM sa_codes WHERE expires <= $2) "
         "+ (SELECT count(*) FROM sa_mails WHERE expires <= $1), "
         "(SELECT count(*) FROM sa_outbox WHERE dead = 1), "
         "(SELECT count(*) FROM sa_outbox WHERE dead = 0 AND next_attempt <= $1), "

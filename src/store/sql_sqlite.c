@@ -364,7 +364,7 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "SELECT CAST(strftime('%s', 'now') AS INTEGER), "
         "(SELECT count(*) FROM sa_sessions WHERE expires <= ?1) "
         "+ (SELECT count(*) FROM sa_spent WHERE expires <= ?1) "
-        "+ (SELECT count(*) FROM sa_codes WHERE expires <= ?1 - 86400) "
+        "+ (SELECT count(*) FROM sa_codes WHERE expires <= ?2) "
         "+ (SELECT count(*) FROM sa_mails WHERE expires <= ?1), "
         "(SELECT count(*) FROM sa_outbox WHERE dead = 1), "
         "(SELECT count(*) FROM sa_outbox WHERE dead = 0 AND next_attempt <= ?1), "

@@ -28,6 +28,7 @@ sa_error_t *sa_work_run_raw(sa_work_t *work, sa_op_t op, const sa_param_t *param
 int sa_work_is_key(const sa_work_t *work, const char *user_id);
 
 #define SA_EVENT_PARAMS 7
+#define SA_CODES_KEPT 86400     /* seconds behind their end: one that comes back ends what it gave */
 #define SA_SESSION_PARAMS 10
 void sa_event_params(sa_param_t *params, const sa_event_t *event);      /* event may be NULL */
 void sa_session_params(sa_param_t *params, const sa_session_t *session);

@@ -480,6 +480,19 @@ static void test_T9_return_to(void **state)
     assert_false(sa_return_to_valid(apr_pstrcat(pool, "/", repeat('x', 3000), NULL), origins));
 }
 
+static void test_url_with_query(void **state)
+{
+    static const char *const cases[][2] = {
+        { "/page", "/page?a=b" }, { "/page?x=y", "/page?x=y&a=b" }, { "/page?", "/page?a=b" },
+        { "/page#part", "/page?a=b#part" }, { "/page#part?", "/page?a=b#part?" },
+        { "https://a.test/?x#y", "https://a.test/?x&a=b#y" },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_string_equal(sa_url_with_query(pool, cases[i][0], "a=b"), cases[i][1]);
+    }
+}
+
 static void test_T40_endpoints(void **state)
 {
     static const char *const good[] = {
@@ -575,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_T9_return_to_vectors),
         cmocka_unit_test(test_T9_return_to),
         cmocka_unit_test(test_T40_endpoints),
+        cmocka_unit_test(test_url_with_query),
         cmocka_unit_test(test_url_parts),
         cmocka_unit_test(test_iso_time),
     };
