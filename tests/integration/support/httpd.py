@@ -201,19 +201,22 @@ class Httpd:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
                 pass
+        return self.kill()
+
+    def kill(self):
+        """kill -9 of parent and children, as a power cut would -> the parent's exit status. Children that
+        die slowly hold the ports for a moment longer than the parent."""
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
         status = self.process.wait()
         self.process = None
+        self.wait_for(lambda: all(ports.is_free(port) for port in self.ports()), "the children's end")
         return status
 
-    def kill(self):
-        """kill -9 of parent and children, as a power cut would."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.process = None
+    def ports(self):
+        return [int(port) for port in re.findall(r"^Listen (?:\S+:)?(\d+)$", self.text(), re.MULTILINE)]
 
     def restart(self):
         self.stop()

@@ -19,7 +19,7 @@ def _client_range():
         return 32768, 60999
 
 
-def _is_free(port):
+def is_free(port):
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
             with socket.socket(family, socket.SOCK_STREAM) as s:
@@ -43,7 +43,7 @@ def _our_range():
 def free_port():
     for _ in range(2000):
         port = _random.randrange(*_our_range())
-        if port not in _given and _is_free(port):
+        if port not in _given and is_free(port):
             _given.add(port)
             return port
     raise RuntimeError("no free port found on 127.0.0.1")
