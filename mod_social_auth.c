@@ -40,9 +40,23 @@ static int fixups(request_rec *r)
     return DECLINED;
 }
 
+static int is_ours(const request_rec *r)
+{
+    return r->handler && !strcmp(r->handler, "social-auth");
+}
+
+/* Before mod_proxy and whoever else answers. */
+static int strip_cookies(request_rec *r)
+{
+    if (!is_ours(r)) {
+        sa_cookies_strip(r);
+    }
+    return DECLINED;
+}
+
 static int handler(request_rec *r)
 {
-    return r->handler && !strcmp(r->handler, "social-auth") ? sa_handle(r) : DECLINED;
+    return is_ours(r) ? sa_handle(r) : DECLINED;
 }
 
 static void register_hooks(apr_pool_t *p)
@@ -64,6 +78,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_translate_name(translate_name, NULL, before_mappers, APR_HOOK_FIRST);
     ap_hook_map_to_storage(map_to_storage, NULL, before_mappers, APR_HOOK_FIRST);
     ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_handler(strip_cookies, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
 }
 

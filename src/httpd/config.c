@@ -46,6 +46,7 @@ void *sa_dir_conf_create(apr_pool_t *p, char *dir)
     conf->hash_concurrency = -1;
     conf->notify = -1;
     conf->shared_bytes = -1;
+    conf->strip_cookies = -1;
     conf->email_verification = -1;
     conf->security_mails = -1;
     conf->verify_lifetime = -1;
@@ -147,6 +148,7 @@ void *sa_dir_conf_merge(apr_pool_t *p, void *base_data, void *add_data)
     MERGE_POINTER(webhooks);
     MERGE_INT(notify);
     MERGE_INT(shared_bytes);
+    MERGE_INT(strip_cookies);
     MERGE_POINTER(mailer);
     MERGE_POINTER(mail_from);
     MERGE_POINTER(mail_links);

@@ -7,11 +7,10 @@
 
 #define MAX_STATE_COOKIES 8
 #define MAX_DROPPED 32          /* in one answer, to keep its head small */
-#define HEX8 8
 
 static const char *prefix(const sa_request_t *req)
 {
-    return req->mount->secure ? "__Host-sa-state-" : "sa-state-";
+    return req->mount->secure ? "__Host-" SA_STATE_COOKIE : SA_STATE_COOKIE;
 }
 
 int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const char **value,
@@ -40,7 +39,7 @@ static const char *state_digits(const sa_request_t *req, const char *name, size_
 {
     size_t n = strlen(prefix(req));
 
-    if (len != n + HEX8 || strncmp(name, prefix(req), n)) {
+    if (len != n + SA_COOKIE_TAG || strncmp(name, prefix(req), n)) {
         return NULL;
     }
     for (size_t i = n; i < len; i++) {
@@ -60,7 +59,7 @@ const char *sa_state_cookie(void *who, const char *hex8)
 
     while (pos && sa_next_cookie(&pos, &name, &name_len, &value, &value_len)) {
         const char *digits = state_digits(req, name, name_len);
-        if (!digits || strncmp(digits, hex8, HEX8)) {
+        if (!digits || strncmp(digits, hex8, SA_COOKIE_TAG)) {
             continue;
         }
         if (found) {

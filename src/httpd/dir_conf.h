@@ -90,6 +90,7 @@ typedef struct {
     apr_array_header_t *webhooks;       /* sa_webhook_t */
     int notify;
     int shared_bytes;
+    int strip_cookies;          /* the one setting that is not a mount's */
 
     const sa_mailer_t *mailer;  /* without url and argv: switched off */
     const sa_mailbox_t *mail_from;

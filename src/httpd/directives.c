@@ -86,6 +86,13 @@ static const char *set_flag(cmd_parms *cmd, void *conf, int value)
     return problem;
 }
 
+/* About what others serve: it may stand in any section, and makes none a mount's. */
+static const char *set_others_flag(cmd_parms *cmd, void *conf, int value)
+{
+    *(int *)member(conf, (apr_size_t)cmd->info) = value;
+    return NULL;
+}
+
 static const char *set_rate(cmd_parms *cmd, void *conf, const char *value)
 {
     sa_rate_t *rate = apr_pcalloc(cmd->pool, sizeof(*rate));
@@ -172,6 +179,7 @@ static const char *set_state_salt(cmd_parms *cmd, void *data, const char *value)
 }
 
 #define CONTEXT (RSRC_CONF | ACCESS_CONF)
+#define EVERYWHERE CONTEXT      /* <Directory> and its like, too */
 #define AT(name) ((void *)offsetof(sa_dir_conf_t, name))
 #define NUMBER(name, unit, min, max) \
     ((void *)&(const sa_number_spec_t){ offsetof(sa_dir_conf_t, name), unit, min, max })
@@ -266,6 +274,8 @@ const command_rec sa_directives[] = {
         CHOICE(token_delivery, "json cookie both",
                SA_DELIVER_JSON, SA_DELIVER_COOKIE, SA_DELIVER_JSON | SA_DELIVER_COOKIE), CONTEXT,
         "how browsers get their tokens: json, cookie, both"),
+    AP_INIT_FLAG("SocialAuthStripCookies", set_others_flag, AT(strip_cookies), EVERYWHERE,
+        "Off to let back ends and programs see the module's cookies"),
     AP_INIT_TAKE1("SocialAuthLoginErrorURL", sa_set_login_error_url, NULL, CONTEXT,
         "the page for those whose login by redirect failed"),
     AP_INIT_TAKE1("SocialAuthLoginURL", sa_set_login_url, NULL, CONTEXT,

@@ -53,6 +53,11 @@ typedef enum { SA_FIELD_OPTIONAL = 0, SA_FIELD_REQUIRED = 1, SA_FIELD_MAY_BE_BLA
 const char *sa_field(sa_request_t *req, const char *name, int flags, sa_error_t **errors);
 
 /* ---- cookies.c ---- */
+/* How the names of our cookies begin, behind "__Host-" or "__Secure-". */
+#define SA_STATE_COOKIE "sa-state-"
+#define SA_ACCESS_COOKIE "sa-access"
+#define SA_REFRESH_COOKIE "sa-refresh"
+#define SA_COOKIE_TAG 8         /* hexadecimal digits that may end them */
 /* Walks the Cookie header's name=value pairs; *pos starts at the header. 0 at the end. */
 int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const char **value,
                    size_t *value_len);
@@ -60,6 +65,12 @@ int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const 
 const char *sa_state_cookie(void *who, const char *hex8);
 void sa_state_cookie_set(sa_request_t *req, const sa_new_state_t *state);
 void sa_state_cookie_clear(sa_request_t *req, const char *hex8);
+
+/* ---- strip_cookies.c: SocialAuthStripCookies ---- */
+/* Takes our cookies out of a request that somebody else answers. */
+void sa_cookies_strip(request_rec *r);
+/* Gives a request that an internal redirect brought to us the cookies that it came with. */
+void sa_cookies_restore(request_rec *r);
 
 /* ---- token_cookies.c: SocialAuthTokenDelivery ---- */
 typedef enum { SA_COOKIE_ACCESS, SA_COOKIE_REFRESH } sa_token_cookie_t;

@@ -226,6 +226,7 @@ int sa_handle(request_rec *r)
     if (!mount) {
         return HTTP_NOT_FOUND;
     }
+    sa_cookies_restore(r);
     sa_request_init(&req, r, mount);
     if (!find(&req, without_slash(r->pool, path))) {
         sa_query_hide(&req);    /* it may hold a code, for a provider that is gone */

@@ -77,8 +77,8 @@ static sa_error_t *forgery_problem(const sa_request_t *req)
 static const char *name_of(const sa_request_t *req, sa_token_cookie_t which)
 {
     static const char *const names[][2] = {
-        [SA_COOKIE_ACCESS] = { "sa-access", "__Host-sa-access" },
-        [SA_COOKIE_REFRESH] = { "sa-refresh", "__Secure-sa-refresh" },
+        [SA_COOKIE_ACCESS] = { SA_ACCESS_COOKIE, "__Host-" SA_ACCESS_COOKIE },
+        [SA_COOKIE_REFRESH] = { SA_REFRESH_COOKIE, "__Secure-" SA_REFRESH_COOKIE },
     };
 
     return apr_pstrcat(req->r->pool, names[which][req->mount->secure != 0],

@@ -61,6 +61,7 @@ BAD_LINES = [
     ("SocialAuthStateMaxAge 1.5", SECONDS % (1, 3600)),
     ("SocialAuthStateBinding maybe", '"maybe"', "auto required off"),
     ("SocialAuthTokenDelivery header", '"header"', "json cookie both"),
+    ("SocialAuthStripCookies some", ON_OFF),
     ("SocialAuthLoginErrorURL sign-in", '"sign-in"', "like /sign-in"),
     ("SocialAuthLoginErrorURL //evil.example/", "like /sign-in"),
     ("SocialAuthLoginErrorURL http://www.example.org/sign-in", "https://"),
@@ -323,6 +324,15 @@ def test_directive_in_a_wrong_section(bench, section):
     result = bench.test(after=[section, "SocialAuthLeeway 5", end])
     is_one_sentence_about(result, "SocialAuthLeeway 5", "<VirtualHost>", "without wildcards",
                           section.split()[0])
+
+
+@pytest.mark.parametrize("section", [
+    '<LocationMatch "^/x">', '<Location "/elsewhere">', '<Directory "/srv">', '<Files "x">',
+    '<If "true">', "<VirtualHost *:1>"])
+def test_what_is_about_others_may_stand_in_any_section(bench, section):
+    end = "</%s>" % re.match(r"<(\w+)", section).group(1)
+    result = bench.test(after=[section, "SocialAuthStripCookies Off", end])
+    assert result.code == 0, result.err
 
 
 @pytest.mark.parametrize("section", [
