@@ -82,7 +82,8 @@ static int is_discreet(const sa_call_t *call)
     return call->settings->email_verification == SA_VERIFICATION_REQUIRED;
 }
 
-/* Everything that is in use, at once. */
+/* Everything that is in use, at once. Discreetly, the name is the address's own when one account has both:
+ * who sends the same form again must not see that the first one made it. */
 static sa_error_t *check_taken(registration_t *registration, sa_work_t *work)
 {
     sa_call_t *call = registration->call;
@@ -96,7 +97,7 @@ static sa_error_t *check_taken(registration_t *registration, sa_work_t *work)
         sa_error_field(call->pool, &errors, "email", SA_E_INVALID,
                        "user with this email already exists.");
     }
-    if (!error && taken.username) {
+    if (!error && taken.username && !(taken.both && is_discreet(call))) {
         sa_username_taken(call, &errors);
     }
     return error ? error : errors;

@@ -38,7 +38,8 @@ typedef enum {
                                  * 11 now, 12 deleted, 13 canonical email, 14 last login
                                  * -> id, or no row */
     SA_OP_CREATE_USER_KEYED,    /* the same, 1 is used */
-    SA_OP_TAKEN,                /* 1 email, 2 username -> email is there, username is there */
+    SA_OP_TAKEN,                /* 1 email, 2 username -> email is there, username is there,
+                                 * one user has both */
     SA_OP_CREATE_LINK,          /* 1 user, 2 provider, 3 issuer, 4 subject, 5 email, 6 linked_at */
     SA_OP_START_SESSION,        /* event, session, 18 user, 19..25 another event -> user */
     SA_OP_RECLAIM_USER,         /* 1 user, 2 unusable password */

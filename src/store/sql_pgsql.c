@@ -88,7 +88,8 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
     [SA_OP_CREATE_USER_KEYED] = { "new user", 0, CREATE("id=$1|") },
     [SA_OP_TAKEN] = { "taken", SA_STATEMENT_READS,
         "SELECT EXISTS (SELECT 1 FROM {users} u WHERE {email_is $1}), "
-        "EXISTS (SELECT 1 FROM {users} u WHERE {is username $2})" },
+        "EXISTS (SELECT 1 FROM {users} u WHERE {is username $2}), "
+        "EXISTS (SELECT 1 FROM {users} u WHERE {is username $2} AND {email_is $1})" },
     [SA_OP_CREATE_LINK] = { "new link", 0,
         "INSERT INTO sa_links (user_id, provider, issuer, subject, email, linked_at) "
         "VALUES ($1, $2, $3, $4, $5, $6)" },

@@ -131,8 +131,8 @@ typedef struct {
     const char *username_suffix;        /* appended; NULL = none */
     apr_int64_t last_login;     /* 0 = has never signed in */
 } sa_new_user_t;
-/* Who has the e-mail (canonical; may be NULL) or the user name already. */
-typedef struct { int email, username; } sa_taken_t;
+/* Whether somebody has the e-mail (canonical; may be NULL) or the user name already, or both. */
+typedef struct { int email, username, both; } sa_taken_t;
 sa_error_t *sa_store_taken(sa_work_t *work, const char *email, const char *username,
                            sa_taken_t *taken);
 /* *taken is set to "email" or "username" (and *id NULL) when the value is in use; the surrounding

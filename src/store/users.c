@@ -291,7 +291,9 @@ sa_error_t *sa_store_taken(sa_work_t *work, const char *email, const char *usern
 
     sa_error_t *error = sa_work_run(work, SA_OP_TAKEN, params, SA_COUNT_OF(params), &rows);
     *taken = (sa_taken_t) {
-        .email = !error && sa_rows_true(rows, 0, 0), .username = !error && sa_rows_true(rows, 0, 1)
+        .email = !error && sa_rows_true(rows, 0, 0),
+        .username = !error && sa_rows_true(rows, 0, 1),
+        .both = !error && sa_rows_true(rows, 0, 2),
     };
     return error;
 }
