@@ -29,13 +29,16 @@ static int map_to_storage(request_rec *r)
     return sa_mount_find(r->server, r->uri, &rest) ? OK : DECLINED;
 }
 
-/* The core's own fixup may have replaced the handler by a media type's. */
+/* The core may have replaced the handler by a media type's, and a RewriteRule in a <Location> all three:
+ * mod_proxy goes by the other two. */
 static int fixups(request_rec *r)
 {
     const char *rest;
 
     if (sa_mount_find(r->server, r->uri, &rest)) {
         r->handler = "social-auth";
+        r->filename = (char *) "social-auth:";
+        r->proxyreq = PROXYREQ_NONE;
     }
     return DECLINED;
 }
@@ -77,7 +80,7 @@ static void register_hooks(apr_pool_t *p)
 
     ap_hook_translate_name(translate_name, NULL, before_mappers, APR_HOOK_FIRST);
     ap_hook_map_to_storage(map_to_storage, NULL, before_mappers, APR_HOOK_FIRST);
-    ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_LAST);
+    ap_hook_fixups(fixups, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_handler(strip_cookies, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(handler, NULL, NULL, APR_HOOK_MIDDLE);
 }

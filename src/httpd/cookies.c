@@ -34,20 +34,23 @@ int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const 
     return 1;
 }
 
+int sa_is_cookie_tag(const char *text)
+{
+    for (int i = 0; i < SA_COOKIE_TAG; i++) {
+        if (!apr_isxdigit(text[i])) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* The 8 hex digits of a state cookie's name, NULL for other cookies. */
 static const char *state_digits(const sa_request_t *req, const char *name, size_t len)
 {
     size_t n = strlen(prefix(req));
 
-    if (len != n + SA_COOKIE_TAG || strncmp(name, prefix(req), n)) {
-        return NULL;
-    }
-    for (size_t i = n; i < len; i++) {
-        if (!apr_isxdigit(name[i])) {
-            return NULL;
-        }
-    }
-    return name + n;
+    return len == n + SA_COOKIE_TAG && !strncmp(name, prefix(req), n) && sa_is_cookie_tag(name + n)
+           ? name + n : NULL;
 }
 
 const char *sa_state_cookie(void *who, const char *hex8)

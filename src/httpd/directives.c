@@ -179,7 +179,6 @@ static const char *set_state_salt(cmd_parms *cmd, void *data, const char *value)
 }
 
 #define CONTEXT (RSRC_CONF | ACCESS_CONF)
-#define EVERYWHERE CONTEXT      /* <Directory> and its like, too */
 #define AT(name) ((void *)offsetof(sa_dir_conf_t, name))
 #define NUMBER(name, unit, min, max) \
     ((void *)&(const sa_number_spec_t){ offsetof(sa_dir_conf_t, name), unit, min, max })
@@ -274,7 +273,7 @@ const command_rec sa_directives[] = {
         CHOICE(token_delivery, "json cookie both",
                SA_DELIVER_JSON, SA_DELIVER_COOKIE, SA_DELIVER_JSON | SA_DELIVER_COOKIE), CONTEXT,
         "how browsers get their tokens: json, cookie, both"),
-    AP_INIT_FLAG("SocialAuthStripCookies", set_others_flag, AT(strip_cookies), EVERYWHERE,
+    AP_INIT_FLAG("SocialAuthStripCookies", set_others_flag, AT(strip_cookies), CONTEXT,
         "Off to let back ends and programs see the module's cookies"),
     AP_INIT_TAKE1("SocialAuthLoginErrorURL", sa_set_login_error_url, NULL, CONTEXT,
         "the page for those whose login by redirect failed"),

@@ -34,13 +34,14 @@ void sa_query_hide(sa_request_t *req);
 /* Reads the whole body, at most max_body bytes. OK, or a status that must be returned to httpd as it
  * is (the connection is gone or already answered); *error for everything we answer. */
 int sa_body_read(sa_request_t *req, sa_error_t **error);
+/* 1 when the value of a Content-Type header (NULL = none) is this type, with parameters or without. */
+int sa_is_media_type(const char *header, const char *type);
 /* 1 when the client announced a body that nobody has read. */
 int sa_body_unread(const request_rec *r);
 
 /* The access token of the Authorization header, else of the cookie: *token NULL when there is
- * none of our kind. SA_E_FORBIDDEN as sa_token_cookie. A GET that works without a token and is no
- * page does not look for a cookie: a state is bound to the user only when the front end asks for
- * that. */
+ * none of our kind. SA_E_FORBIDDEN as sa_token_cookie. A GET of a state does not look for a cookie: it
+ * is bound to the user only when the front end asks for that. */
 sa_error_t *sa_bearer_token(sa_request_t *req, const char **token);
 /* Fills req->bearer; SA_E_NOT_AUTHENTICATED without a token when required, SA_E_FORBIDDEN for a third
  * party's where the account's own is needed. When not required, a cookie's token that is no good
@@ -61,6 +62,8 @@ const char *sa_field(sa_request_t *req, const char *name, int flags, sa_error_t 
 /* Walks the Cookie header's name=value pairs; *pos starts at the header. 0 at the end. */
 int sa_next_cookie(const char **pos, const char **name, size_t *name_len, const char **value,
                    size_t *value_len);
+/* 1 when the text begins with the digits that end the names of ours. */
+int sa_is_cookie_tag(const char *text);
 /* Value of the state cookie with these 8 hex digits, NULL when none. `who` is the sa_request_t. */
 const char *sa_state_cookie(void *who, const char *hex8);
 void sa_state_cookie_set(sa_request_t *req, const sa_new_state_t *state);
@@ -69,7 +72,8 @@ void sa_state_cookie_clear(sa_request_t *req, const char *hex8);
 /* ---- strip_cookies.c: SocialAuthStripCookies ---- */
 /* Takes our cookies out of a request that somebody else answers. */
 void sa_cookies_strip(request_rec *r);
-/* Gives a request that an internal redirect brought to us the cookies that it came with. */
+/* Gives a request that an internal redirect or a page that includes us brought the cookies that it
+ * came with. */
 void sa_cookies_restore(request_rec *r);
 
 /* ---- token_cookies.c: SocialAuthTokenDelivery ---- */

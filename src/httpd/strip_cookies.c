@@ -3,7 +3,6 @@
 #include "httpd/dir_conf.h"
 #include "httpd/request.h"
 
-#include <apr_lib.h>
 #include <apr_strings.h>
 #include <http_log.h>
 
@@ -20,15 +19,9 @@ static int skip(const char **text, const char *prefix)
     return 1;
 }
 
-static int skip_tag(const char **text)
+static int ends_with_tag(const char *text)
 {
-    for (int i = 0; i < SA_COOKIE_TAG; i++) {
-        if (!apr_isxdigit((*text)[i])) {
-            return 0;
-        }
-    }
-    *text += SA_COOKIE_TAG;
-    return 1;
+    return sa_is_cookie_tag(text) && text[SA_COOKIE_TAG] == '=';
 }
 
 /* 1 when a cookie of ours begins here, of whatever mount. */
@@ -36,12 +29,10 @@ static int is_ours(const char *cookie)
 {
     (void) (skip(&cookie, "__Host-") || skip(&cookie, "__Secure-"));
     if (skip(&cookie, SA_STATE_COOKIE)) {
-        return skip_tag(&cookie) && *cookie == '=';
+        return ends_with_tag(cookie);
     }
-    if (!skip(&cookie, SA_ACCESS_COOKIE) && !skip(&cookie, SA_REFRESH_COOKIE)) {
-        return 0;
-    }
-    return *cookie == '=' || (skip(&cookie, "-") && skip_tag(&cookie) && *cookie == '=');
+    return (skip(&cookie, SA_ACCESS_COOKIE) || skip(&cookie, SA_REFRESH_COOKIE))
+           && (*cookie == '=' || (*cookie == '-' && ends_with_tag(cookie + 1)));
 }
 
 /* All else as it was. Two Cookie lines have become one with a comma between them, which values of
@@ -68,7 +59,7 @@ void sa_cookies_strip(request_rec *r)
     const sa_dir_conf_t *conf = ap_get_module_config(r->per_dir_config, &social_auth_module);
     const char *cookies = apr_table_get(r->headers_in, "Cookie");
 
-    if (!cookies || !strstr(cookies, "sa-") || (conf && conf->strip_cookies == 0)) {
+    if (!cookies || !strstr(cookies, "sa-") || conf->strip_cookies == 0) {
         return;
     }
     const char *kept = without_ours(r->pool, cookies);
@@ -78,12 +69,13 @@ void sa_cookies_strip(request_rec *r)
     else {
         apr_table_unset(r->headers_in, "Cookie");
     }
+    apr_table_unset(r->subprocess_env, "HTTP_COOKIE");      /* where mod_authnz_fcgi made it */
     ap_set_module_config(r->request_config, &social_auth_module, (void *) cookies);
 }
 
 void sa_cookies_restore(request_rec *r)
 {
-    for (const request_rec *before = r->prev; before; before = before->prev) {
+    for (const request_rec *before = r; before; before = before->prev ? before->prev : before->main) {
         const char *cookies = ap_get_module_config(before->request_config, &social_auth_module);
         if (cookies) {
             apr_table_setn(r->headers_in, "Cookie", cookies);

@@ -8,7 +8,7 @@ from support.fake_provider import Reply
 
 pytestmark = pytest.mark.db
 ADA = "ada@example.org"
-MODULES = ["proxy", "proxy_http", "cgid", "rewrite", "http2"]
+MODULES = ["proxy", "proxy_http", "cgid", "rewrite", "http2", "include"]
 OTHERS = """
 ScriptSock cgi.sock
 ScriptAlias "/cgi/" "{root}/cgi/"
@@ -25,6 +25,13 @@ SocialAuthStripCookies Off
 </Directory>
 RewriteEngine On
 RewriteRule "^/moved/(.*)" "{provider}/app/$1" [P]
+<Location "/cgi/authorized">
+SetEnvIf Cookie "(.*)" HTTP_COOKIE=$1
+</Location>
+<Location "/page.shtml">
+Options +Includes
+SetOutputFilter INCLUDES
+</Location>
 """
 ECHO = '#!/bin/sh\nprintf "Content-Type: text/plain\\n\\n%s" "$HTTP_COOKIE"\n'
 TO_THE_MODULE = '#!/bin/sh\nprintf "Location: /api/social-auth/linked-accounts/\\n\\n"\n'
@@ -34,12 +41,16 @@ TO_THE_MODULE = '#!/bin/sh\nprintf "Location: /api/social-auth/linked-accounts/\
 def site(make_site):
     site = make_site(mount="SocialAuthTokenDelivery cookie", modules=MODULES, more=OTHERS,
                      server="Protocols h2c http/1.1")
-    for name, text in (("echo", ECHO), ("trusted/echo", ECHO), ("moves", TO_THE_MODULE)):
+    for name, text in (("echo", ECHO), ("trusted/echo", ECHO), ("authorized", ECHO),
+                       ("moves", TO_THE_MODULE)):
         path = os.path.join(site.httpd.root, "cgi", name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as f:
             f.write(text)
         os.chmod(path, 0o755)
+    with open(os.path.join(site.httpd.docs, "page.shtml"), "w") as f:
+        f.write('<!--#include virtual="/api/social-auth/currentUser/" -->'
+                '[<!--#echo var="HTTP_COOKIE" -->]')
     site.make_user(ADA, "ada")
     return site
 
@@ -86,6 +97,32 @@ def test_a_back_end_that_is_trusted_sees_them(provider, browser):
 def test_what_a_program_sends_to_the_module_is_still_signed_in(browser):
     answer = browser.fetch("GET", "/cgi/moves")
     assert answer.status == 200 and "providers" in answer.json(), answer
+
+
+def test_what_a_page_includes_is_still_signed_in(browser):
+    page = browser.fetch("GET", "/page.shtml").text
+    assert '"username":"ada"' in page.replace(" ", "") and page.endswith("[theme=dark]"), page
+
+
+def test_T140_what_an_authorizer_was_told_is_taken_back(browser):
+    """mod_authnz_fcgi makes the environment before; here SetEnvIf does."""
+    assert browser.fetch("GET", "/cgi/authorized").text == "theme=dark"
+    del browser.cookies["theme"]
+    assert browser.fetch("GET", "/cgi/authorized").text == ""
+
+
+def test_T140_a_rule_that_proxies_everything_leaves_the_mount(make_site, provider):
+    """In a <Location> it comes after all that maps names."""
+    site = make_site(mount="SocialAuthTokenDelivery cookie", modules=["proxy", "proxy_http", "rewrite"],
+                     more='<Location "/">\nRewriteEngine On\n'
+                          'RewriteRule "^" "{provider}/all%{REQUEST_URI}" [P]\n</Location>')
+    site.make_user(ADA, "ada")
+    browser = site.browser()
+    assert site.password_login(ADA, browser=browser).status == 200
+    assert browser.get("currentUser/").json()["username"] == "ada"
+    assert site.password_login(ADA).status == 200
+    assert seen(provider, browser, "/a", arrives="/all/a") is None
+    assert not [r for r in provider.requests if r.path.startswith("/all/api")]
 
 
 OURS = ["__Host-sa-access", "__Secure-sa-refresh", "__Host-sa-state-0123abcd", "sa-access",
