@@ -136,19 +136,18 @@ typedef struct {
 
 static sa_error_t *read_page(sa_request_t *req, page_t *page)
 {
-    apr_pool_t *p = req->r->pool;
-    const char *args = req->r->args ? req->r->args : "", *why;
-    const json_t *query = sa_form_parse(p, args, strlen(args), &why);
     sa_error_t *error = NULL;
+    const json_t *query = sa_query_parse(req, &error);
 
     if (!query) {
-        return sa_error(p, SA_E_PARSE_ERROR, why, NULL);
+        return error;
     }
     const char *limit = sa_json_string(query, "limit");
     page->after = sa_json_string(query, "after");
     page->limit = limit ? atoi(limit) : PAGE;
     if (page->limit < 1 || page->limit > PAGE_MAX) {
-        sa_error_field(p, &error, "limit", SA_E_INVALID, "A valid integer from 1 to 1000 is required.");
+        sa_error_field(req->r->pool, &error, "limit", SA_E_INVALID,
+                       "A valid integer from 1 to 1000 is required.");
     }
     return error;
 }

@@ -139,7 +139,7 @@ static int begin(sa_request_t *req, const asked_t *asked)
 
 int sa_authorize(sa_request_t *req)
 {
-    return with_user(req, req->r->args ? req->r->args : "", begin);
+    return with_user(req, req->args ? req->args : "", begin);
 }
 
 static int decide(sa_request_t *req, const asked_t *asked)

@@ -56,12 +56,12 @@ const char *sa_set_login_error_url(cmd_parms *cmd, void *data, const char *value
     if (problem) {
         return problem;
     }
-    problem = *value == '/' ? NULL
-        : sa_endpoint_problem(apr_pstrmemdup(cmd->pool, value, strcspn(value, "#")), 0);
-    if (*value == '/' ? !sa_return_to_valid(value, NULL) : problem != NULL) {
-        return sa_directive_error(cmd, value, apr_pstrcat(cmd->pool, problem ? problem : "is not "
-                                  "a plain path", "; it must be a page of this site, like "
-                                  "/sign-in, or an https:// URL", NULL));
+    const char *page = apr_pstrmemdup(cmd->pool, value, strcspn(value, "#"));
+    problem = *value != '/' ? sa_endpoint_problem(page, 0)
+        : sa_return_to_valid(value, NULL) ? NULL : "is not a plain path";
+    if (problem) {
+        return sa_directive_error(cmd, value, apr_pstrcat(cmd->pool, problem, "; it must be a page "
+                                  "of this site, like /sign-in, or an https:// URL", NULL));
     }
     conf->login_error_url = value;
     return NULL;
@@ -138,7 +138,7 @@ const char *sa_set_login_url(cmd_parms *cmd, void *data, const char *value)
         return problem;
     }
     if (strchr(value, '#')
-        || (!sa_return_to_valid(value, NULL) && sa_endpoint_problem(value, SA_URL_ALLOW_HTTP))) {
+        || (!sa_return_to_valid(value, NULL) && sa_endpoint_problem(value, 0))) {
         return sa_directive_error(cmd, value, "must be a path of this server, like /login/, or an "
                                   "https:// address, without #");
     }

@@ -290,6 +290,8 @@ int sa_oauth2_revoke(sa_request_t *req)
     }
     if (!error) {
         error = access ? revoke_as_user(req, access) : revoke_as_client(req);
+    }
+    if (!error) {
         sa_token_cookies_clear(req);
     }
     return error ? sa_answer_error(req, error)

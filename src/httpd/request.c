@@ -81,9 +81,12 @@ void sa_query_hide(sa_request_t *req)
 {
     request_rec *r = req->r;
 
-    r->args = r->parsed_uri.query = NULL;
-    r->unparsed_uri = r->uri;
-    r->the_request = apr_pstrcat(r->pool, r->method, " ", r->uri, " ", r->protocol, NULL);
+    for (request_rec *each = r; each; each = each->prev) {  /* the log shows the first one */
+        each->args = each->parsed_uri.query = NULL;
+        each->unparsed_uri = each->uri;
+        each->the_request = apr_pstrcat(r->pool, each->method, " ", each->uri, " ", each->protocol,
+                                        NULL);
+    }
     apr_table_unset(r->headers_in, "Referer");  /* the provider's own page, and its query */
     ap_update_child_status(r->connection->sbh, SERVER_BUSY_WRITE, r);
 }
@@ -164,7 +167,7 @@ static int read_all(sa_request_t *req, char **text, apr_size_t *len, sa_error_t 
     return status;
 }
 
-static int is_media_type(const char *header, const char *type)
+int sa_is_media_type(const char *header, const char *type)
 {
     size_t n = strlen(type);
 
@@ -198,8 +201,8 @@ static sa_error_t *unsupported(const request_rec *r, const char *type)
 
 static int is_known_type(const char *type)
 {
-    return is_media_type(type, "application/json")
-           || is_media_type(type, "application/x-www-form-urlencoded");
+    return sa_is_media_type(type, "application/json")
+           || sa_is_media_type(type, "application/x-www-form-urlencoded");
 }
 
 static sa_error_t *parse(sa_request_t *req, const char *text, apr_size_t len)
@@ -207,7 +210,7 @@ static sa_error_t *parse(sa_request_t *req, const char *text, apr_size_t len)
     request_rec *r = req->r;
     const char *type = apr_table_get(r->headers_in, "Content-Type");
     const char *why = "";
-    int json = is_media_type(type, "application/json");
+    int json = sa_is_media_type(type, "application/json");
 
     if (!len) {
         req->body = sa_json_own(r->pool, json_object());
@@ -290,7 +293,7 @@ static sa_error_t *cookie_token(sa_request_t *req, const char **token)
 {
     *token = NULL;
     return req->r->method_number == M_GET
-           && !(req->route->flags & (SA_ROUTE_BEARER | SA_ROUTE_PAGE))
+           && !(req->route->flags & (SA_ROUTE_BEARER | SA_ROUTE_OWN))
            ? NULL : sa_token_cookie(req, SA_COOKIE_ACCESS, SA_E_TOKEN_NOT_VALID, token);
 }
 

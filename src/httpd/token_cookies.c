@@ -2,7 +2,6 @@
 #include "httpd/routes.h"
 
 #include <http_protocol.h>
-#include <apr_lib.h>
 #include <apr_strings.h>
 
 #include "core/json.h"
@@ -43,12 +42,8 @@ static int page_is_trusted(const sa_request_t *req)
 /* What a page of another site cannot send unless a preflight allows it. */
 static int needs_preflight(const request_rec *r)
 {
-    const char *type = apr_table_get(r->headers_in, "Content-Type");
-    size_t n = strlen("application/json");
-
     return apr_table_get(r->headers_in, "X-Requested-With")
-           || (type && !ap_cstr_casecmpn(type, "application/json", n)
-               && (!type[n] || type[n] == ';' || apr_isspace(type[n])) && !strchr(type, ','));
+           || sa_is_media_type(apr_table_get(r->headers_in, "Content-Type"), "application/json");
 }
 
 static sa_error_t *csrf_failed(const sa_request_t *req, const char *why)

@@ -71,6 +71,7 @@ BAD_LINES = [
     ("SocialAuthLoginURL //evil.example/", "must be a path of this server"),
     ('SocialAuthLoginURL "/app#/login"', "must be a path of this server"),
     ("SocialAuthLoginURL javascript:alert(1)", "must be a path of this server"),
+    ("SocialAuthLoginURL http://www.example.org/login", "must be a path of this server"),
     ("SocialAuthSharedState disk", "memory database"),
     ("SocialAuthRevocationCheck maybe", '"maybe"', "shared database off"),
     ("SocialAuthMaxTokenAge 0", SECONDS % (1, 86400)),

@@ -257,6 +257,20 @@ def test_sign_out_by_revoke_token(shop):
     assert sessions(site) == 0
 
 
+def test_a_revocation_that_fails_leaves_the_cookies(shop):
+    site = shop()
+    browser = signed_in(site)
+    answer = browser.post("revoke-token", {**site.app, "client_secret": "wrong"}, headers=SAME)
+    assert answer.status == 401 and answer.set_cookies() == {}, answer
+    assert sessions(site) == 1 and refresh(browser).status == 200
+
+
+def test_the_cookie_counts_for_the_list_of_users(shop):
+    site = shop(COOKIE, "SocialAuthUserList authenticated")
+    assert site.browser().get("all/").status == 401
+    assert [u["username"] for u in signed_in(site).get("all/").json()] == ["ada"]
+
+
 def test_T144_a_sign_out_is_no_get_and_not_another_sites(shop):
     site = shop()
     browser = signed_in(site)

@@ -510,25 +510,29 @@ def test_without_their_slash(shop):
 @pytest.mark.cell("event", "pgsql")      # one child, so that its status shows what it did
 def test_T230_T233_neither_code_nor_state_is_logged(shop):
     status = 'ExtendedStatus On\n<Location "/server-status">\nSetHandler server-status\n</Location>'
-    site = shop(more=status + '\nCustomLog "full.log" "%r %q %U %{Referer}i"',
-                private=True)
+    moved = ('\n<Directory "{root}/htdocs">\nRewriteEngine On\n'
+             'RewriteRule "^complete/(.*)" "/api/social-auth/complete/$1" [L]\n</Directory>')
+    site = shop(more=status + '\nCustomLog "full.log" "%r %q %U %{Referer}i"' + moved,
+                modules=["rewrite"], private=True)
     browser = site.browser()
     secrets = set()
     for way in (lambda back: browser.get(back, headers={"Referer": "https://github.test/?" + back}),
                 lambda back: site.browser().get(back), lambda back: browser.post(back, {}),
-                lambda back: browser.get(back.replace("/github/", "/gone/"))):
+                lambda back: browser.get(back.replace("/github/", "/gone/")),
+                lambda back: browser.fetch("GET", "/" + back[back.index("complete/"):])):
         answer = start(browser, query="?next=/a")
         secrets |= {target(answer)[1][name] for name in ("state", "code_challenge")}
         back = at_provider(site, answer)
         secrets |= {v for k, v in urllib.parse.parse_qsl(back.partition("?")[2])}
         way(back)
-    assert len(secrets) == 12
+    assert len(secrets) == 15
     shown = browser.get("/server-status").text
     access = ""
     for name in (site.httpd.access_log, os.path.join(site.httpd.root, "full.log")):
         with open(name) as f:
             access += f.read()
     assert "GET /api/social-auth/complete/github/ HTTP/1.1" in access
+    assert "GET /complete/github/ HTTP/1.1" in access
     assert "GET /api/social-auth/complete/github/ HTTP/1.1" in shown
     for text in (access, shown, site.httpd.log()):
         assert [s for s in secrets if s in text] == []
