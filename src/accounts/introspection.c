@@ -1,5 +1,6 @@
 #include "accounts/internal.h"
 
+#include "core/crypto.h"
 #include "core/json.h"
 #include "core/text.h"
 #include <string.h>
@@ -25,22 +26,44 @@ static const json_t *claims_of(sa_call_t *call, const char *token, const sa_owne
     return owns(owner, jwt.claims) ? jwt.claims : NULL;
 }
 
+/* What a token without a session is remembered by once it is revoked. */
+static void token_id(const json_t *claims, unsigned char id[SA_SHA256_LEN])
+{
+    const char *jti = sa_json_string(claims, "jti");
+
+    sa_sha256(jti ? jti : "", jti ? strlen(jti) : 0, id);
+}
+
+static sa_error_t *end(sa_call_t *call, sa_work_t *work, const json_t *claims)
+{
+    const char *sid = sa_json_string(claims, "sid");
+    unsigned char id[SA_SHA256_LEN];
+    apr_int64_t exp = 0;
+    int found, was_live;
+
+    if (!sid) {
+        token_id(claims, id);
+        sa_claim_time(claims, "exp", &exp);
+        return sa_store_spend(work, id, exp + call->settings->leeway, &found);
+    }
+    sa_error_t *error = sa_store_revoke_session(work, sid, call->now, &found, &was_live);
+    if (!error) {
+        sa_session_ended(call, sid);
+    }
+    return error;
+}
+
 sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner)
 {
     const json_t *claims = claims_of(call, token, owner);
-    const char *sid = claims ? sa_json_string(claims, "sid") : NULL;
-    int found, was_live;
     sa_work_t *work;
 
-    if (!sid) {
+    if (!claims) {
         return NULL;
     }
     sa_error_t *error = sa_open(call, &work);
     if (!error) {
-        error = sa_store_revoke_session(work, sid, call->now, &found, &was_live);
-    }
-    if (!error) {
-        sa_session_ended(call, sid);
+        error = end(call, work, claims);
     }
     sa_work_close(work);
     return error;
@@ -108,18 +131,20 @@ static const char *leaf(const json_t *claims)
 static sa_error_t *look_up(sa_call_t *call, const json_t *claims, int *live, sa_user_t **user)
 {
     const char *sid = sa_json_string(claims, "sid");
+    unsigned char id[SA_SHA256_LEN];
     sa_work_t *work;
 
     *user = NULL;
-    *live = 1;
-    if (!sid) {
-        return NULL;            /* a client's own token */
-    }
+    *live = 0;
     sa_error_t *error = sa_open(call, &work);
-    if (!error) {
+    if (!error && sid) {
         error = is_live(work, sid, leaf(claims), call->now, live);
     }
-    if (!error && *live) {
+    else if (!error) {          /* a client's own token */
+        token_id(claims, id);
+        error = sa_store_client_token_live(work, sa_json_string(claims, "client_id"), id, live);
+    }
+    if (!error && *live && sid) {
         error = sa_store_user_by_id(work, sa_json_string(claims, "sub"), user);
     }
     sa_work_close(work);

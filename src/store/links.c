@@ -1,6 +1,8 @@
 /* Links between users and what providers say about them; things that may be used once. */
 #include "store/work.h"
 
+#include <apr_escape.h>
+
 sa_error_t *sa_store_create_link(sa_work_t *work, const char *user_id, const sa_link_t *link)
 {
     const sa_param_t params[] = { sa_column(user_id), sa_text(link->provider),
@@ -109,20 +111,30 @@ sa_error_t *sa_store_unlink(sa_work_t *work, const char *user_id, const char *si
     return error;
 }
 
+static sa_param_t hex(const sa_work_t *work, const unsigned char id[32])
+{
+    return sa_text(apr_pescape_hex(work->pool, id, 32, 0));
+}
+
 sa_error_t *sa_store_spend(sa_work_t *work, const unsigned char id[32], apr_int64_t expires,
                            int *first)
 {
-    static const char digits[] = "0123456789abcdef";
-    char hex[65];
+    const sa_param_t params[] = { hex(work, id), sa_number(expires) };
     sa_rows_t *rows = NULL;
 
-    for (int i = 0; i < 32; i++) {
-        hex[2 * i] = digits[id[i] >> 4];
-        hex[2 * i + 1] = digits[id[i] & 15];
-    }
-    hex[64] = '\0';
-    const sa_param_t params[] = { sa_text(hex), sa_number(expires) };
     sa_error_t *error = sa_work_run(work, SA_OP_SPEND, params, SA_COUNT_OF(params), &rows);
     *first = !error && rows->n > 0;
+    return error;
+}
+
+sa_error_t *sa_store_client_token_live(sa_work_t *work, const char *client_id,
+                                       const unsigned char id[32], int *live)
+{
+    const sa_param_t params[] = { sa_text(client_id), hex(work, id) };
+    sa_rows_t *rows = NULL;
+
+    sa_error_t *error = sa_work_run(work, SA_OP_CLIENT_TOKEN_LIVE, params, SA_COUNT_OF(params),
+                                    &rows);
+    *live = !error && sa_rows_true(rows, 0, 0);
     return error;
 }

@@ -84,6 +84,7 @@ typedef enum {
     SA_OP_CREATE_PENDING,       /* 1 issuer, 2 email, 3 user, 4 provider -> 1 when done */
     SA_OP_PENDING,              /* 1 issuer, 2 email -> user */
     SA_OP_SPEND,                /* 1 id, 2 expires -> 1 when first */
+    SA_OP_CLIENT_TOKEN_LIVE,    /* 1 client id, 2 id -> the client is there, the id is not */
     SA_OP_OUTBOX_CLAIM,         /* 1 now, 2 leased until, 3 max, 4 known targets -> id, type, user, provider,
                                  * address, request id, time, targets, attempts */
     SA_OP_OUTBOX_SETTLE,        /* 1 id, 2 targets, 3 next attempt, 4 dead */

@@ -250,6 +250,9 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
 
     [SA_OP_SPEND] = { "spent id", 0,
         "INSERT INTO sa_spent (id, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING RETURNING 1" },
+    [SA_OP_CLIENT_TOKEN_LIVE] = { "token of a client", SA_STATEMENT_READS,
+        "SELECT EXISTS (SELECT 1 FROM sa_applications WHERE client_id = ?1) "
+        "AND NOT EXISTS (SELECT 1 FROM sa_spent WHERE id = ?2)" },
 
     [SA_OP_OUTBOX_CLAIM] = { "outbox claim", 0,
         "UPDATE sa_outbox SET leased_until = ?2, attempts = attempts + 1 WHERE id IN "

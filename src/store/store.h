@@ -320,6 +320,9 @@ sa_error_t *sa_store_unlink(sa_work_t *work, const char *user_id, const char *si
 /* ---- single use across servers (SocialAuthSharedState database) ---- */
 sa_error_t *sa_store_spend(sa_work_t *work, const unsigned char id[32], apr_int64_t expires,
                            int *first);
+/* 1 in *live while the application is there and the id of its token has not been spent. */
+sa_error_t *sa_store_client_token_live(sa_work_t *work, const char *client_id,
+                                       const unsigned char id[32], int *live);
 
 /* ---- outbox ---- */
 typedef struct {

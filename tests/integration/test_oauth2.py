@@ -497,6 +497,30 @@ def test_T128_introspection_of_a_clients_own_token(shop):
     assert answer["active"] and answer["sub"] == app["client_id"] and "username" not in answer
 
 
+def test_T126_revocation_of_a_clients_own_token(shop):
+    app = shop.application(grants="client_credentials", scopes="introspection")
+
+    def own():
+        return granted(shop.browser().post("token", {"grant_type": "client_credentials", **app}),
+                       "introspection", refresh=False)["access_token"]
+    first, second = own(), own()
+    for token, client in ((first, shop.app), (first, app), (first, app)):
+        ended(shop.browser().post("revoke-token", {"token": token, **client}), 200)
+        assert introspect(shop, first, app)["active"] is (client is shop.app)
+    assert introspect(shop, second, app)["active"] is True
+    shop.db.query("DELETE FROM sa_spent")           # as the purge does when the token is out of time
+    assert introspect(shop, first, app)["active"] is True
+
+
+def test_a_clients_own_token_ends_with_the_client(shop):
+    app = shop.application(grants="client_credentials")
+    reader = shop.application(scopes="introspection")
+    got = granted(shop.browser().post("token", {"grant_type": "client_credentials", **app}), refresh=False)
+    assert introspect(shop, got["access_token"], reader)["active"] is True
+    shop.db.ctl("applications", "delete", app["client_id"])
+    assert introspect(shop, got["access_token"], reader) == {"active": False}
+
+
 def test_T128_introspection_needs_a_confidential_client(shop):
     first = granted(password_grant(shop))
     browser = shop.browser()
