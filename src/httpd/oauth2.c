@@ -9,6 +9,7 @@
 #include "httpd/rest.h"
 #include "httpd/routes.h"
 
+#define CONVERT_TOKEN "convert_token"
 #define INTROSPECTION "introspection"   /* the scope that may look into anybody's tokens */
 
 /* ---- RFC 6749 section 5.1 ---- */
@@ -181,14 +182,33 @@ static sa_error_t *run_grant(sa_request_t *req, sa_tokens_t *tokens)
     return error ? error : unsupported(req);
 }
 
+int sa_oauth2_is_meant(const sa_request_t *req)
+{
+    return sa_is_media_type(apr_table_get(req->r->headers_in, "Content-Type"),
+                            "application/x-www-form-urlencoded")
+           || sa_oauth2_names_client(req);
+}
+
+/* The grant that has an endpoint of its own, and is throttled as there. */
+static int grant_convert(sa_request_t *req)
+{
+    sa_error_t *error = sa_throttle(req, "social", &req->mount->settings.throttle);
+
+    return error ? sa_answer_error(req, error) : sa_oauth2_convert_token(req);
+}
+
 int sa_oauth2_token(sa_request_t *req)
 {
+    const char *grant = sa_json_string(req->body, "grant_type");
     sa_tokens_t tokens;
 
     if (!json_object_get(req->body, "grant_type") && !sa_oauth2_names_client(req)) {
         return sa_rest_token(req);
     }
     req->oauth = 1;
+    if (grant && !strcmp(grant, CONVERT_TOKEN)) {
+        return grant_convert(req);
+    }
     sa_error_t *error = run_grant(req, &tokens);
     sa_token_cookies_refused(req, error);
     return error ? sa_answer_error(req, error) : sa_oauth2_answer_tokens(req, HTTP_OK, &tokens);
@@ -219,11 +239,11 @@ static sa_error_t *convert(sa_request_t *req, sa_tokens_t *tokens)
     const char *scope = optional(req, "scope", &error);
     sa_client_t client;
 
-    if (grant && strcmp(grant, "convert_token")) {
+    if (grant && strcmp(grant, CONVERT_TOKEN)) {
         return unsupported(req);
     }
     if (!error) {
-        error = client_for(req, "convert_token", scope, &client);
+        error = client_for(req, CONVERT_TOKEN, scope, &client);
     }
     if (!error) {
         error = backend_of(req, backend);
@@ -357,7 +377,7 @@ static json_t *grant_names(const sa_settings_t *settings)
             json_array_append_new(names, json_string(grants[i].name));
         }
     }
-    json_array_append_new(names, json_string("convert_token"));
+    json_array_append_new(names, json_string(CONVERT_TOKEN));
     return names;
 }
 

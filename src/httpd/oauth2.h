@@ -34,5 +34,8 @@ const char *sa_consent_page(sa_request_t *req, const sa_application_t *applicati
 sa_error_t *sa_oauth2_client(sa_request_t *req, sa_application_t **application);
 /* 1 when the request names a client in one of these ways. */
 int sa_oauth2_names_client(const sa_request_t *req);
+/* token/ speaks both dialects. 1 when a body that could not be read is rather of this one: a form, or a
+ * client that names itself. */
+int sa_oauth2_is_meant(const sa_request_t *req);
 
 #endif

@@ -213,6 +213,7 @@ static int run(sa_request_t *req)
         if (status != OK) {
             return status;
         }
+        req->oauth |= error && req->route->handle == sa_oauth2_token && sa_oauth2_is_meant(req);
     }
     return error ? sa_answer_error(req, error) : req->route->handle(req);
 }

@@ -34,7 +34,7 @@ def token_of(site, backend, email):
 
 
 @pytest.mark.parametrize("backend", ["facebook", "google-oauth2", "google", "github"])
-@pytest.mark.parametrize("path", ["convert-token", "convert-token/"])
+@pytest.mark.parametrize("path", ["convert-token", "convert-token/", "token"])
 def test_token_becomes_ours(shop, backend, path):
     email = "ada@gmail.com"
     first = granted(convert(shop, backend, token_of(shop, backend, email), path=path))
@@ -45,6 +45,15 @@ def test_token_becomes_ours(shop, backend, path):
     assert shop.counts()["sa_users"] == shop.counts()["sa_links"] == 1
     assert shop.browser().get("linked-accounts/", bearer=first["access_token"]).status == 200
     granted(refresh_grant(shop, first["refresh_token"]))
+
+
+@pytest.mark.parametrize("path", ["convert-token", "token"])
+def test_conversions_are_throttled(make_site, path):
+    site = make_site(throttle="2/minute", private=True)
+    site.app = site.application(grants="convert_token")
+    browser = site.browser()
+    answers = [convert(site, "github", "x", browser=browser, path=path) for _ in range(3)]
+    assert [a.status for a in answers] == [400, 400, 429]
 
 
 def test_the_same_person_is_the_same_user(shop):

@@ -9,6 +9,8 @@ from support import check, jose
 from support.client import at_once
 from support.site import STRONG
 
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+
 pytestmark = pytest.mark.db
 ADA = "ada@example.org"
 
@@ -232,8 +234,22 @@ def test_T122_grants(shop):
 
 def test_T122_repeated_parameters_are_refused(shop):
     body = "grant_type=password&grant_type=refresh_token&username=a&password=b"
-    answer = shop.browser().request("POST", "token", body=body, content_type="application/x-www-form-urlencoded")
-    assert answer.status == 400 and answer.word == "parse_error"
+    oauth_refused(shop.browser().request("POST", "token", body=body,
+                                         content_type="application/x-www-form-urlencoded"),
+                  "invalid_request")
+
+
+def test_T124_what_cannot_be_read_is_refused_in_the_clients_words(shop):
+    """token/ is the REST dialect's, too."""
+    basic = {"Authorization": "Basic eDp5"}
+    for body, kind, headers in (("a=%00", FORM, {}), ("a=%ff", FORM, {}), ("{", JSON, basic),
+                                ("x", "text/plain", basic), ("a=1", None, basic)):
+        answer = shop.browser().request("POST", "token", body=body, content_type=kind, headers=headers)
+        oauth_refused(answer, "invalid_request")
+    for body, kind, status, word in (("{", JSON, 400, "parse_error"),
+                                     ("x", "text/plain", 415, "unsupported_media_type")):
+        answer = shop.browser().request("POST", "token", body=body, content_type=kind)
+        assert answer.status == status and answer.word == word and "detail" in answer.json(), answer
 
 
 def test_T124_only_post_and_nothing_from_the_query(shop):
