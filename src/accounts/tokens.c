@@ -363,6 +363,20 @@ sa_error_t *sa_session_alive(sa_call_t *call, const char *sid, const char *jti)
                    : not_valid(call, "its session or user is gone");
 }
 
+/* What ends a token without a session, of SimpleJWT's. */
+static sa_error_t *user_alive(sa_call_t *call, const char *user_id)
+{
+    sa_user_t *user = NULL;
+    sa_work_t *work;
+
+    sa_error_t *error = sa_open(call, &work);
+    if (!error) {
+        error = sa_store_user_by_id(work, user_id, &user);
+    }
+    sa_work_close(work);
+    return error || (user && user->usable) ? error : not_valid(call, "its user is gone");
+}
+
 sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token)
 {
     sa_bearer_t bearer;
@@ -370,7 +384,8 @@ sa_error_t *sa_accounts_verify(sa_call_t *call, const char *token)
     sa_jwt_t jwt;
 
     if (!read_bearer(call, token, &bearer)) {
-        return bearer.sid ? sa_session_alive(call, bearer.sid, NULL) : NULL;
+        return bearer.sid ? sa_session_alive(call, bearer.sid, NULL)
+                          : user_alive(call, bearer.user_id);
     }
     sa_error_t *error = check_refresh(call, token, NULL, &jwt, &sid, &jti);
     if (error) {

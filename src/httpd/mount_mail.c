@@ -139,7 +139,7 @@ void sa_mount_mail(sa_check_t *check, sa_mount_t *mount, const sa_dir_conf_t *co
         VALUE(email_verification, settings->mails && can_verify ? SA_VERIFICATION_OPTIONAL
                                                                 : SA_VERIFICATION_OFF);
     settings->security_mails = VALUE(security_mails, 1) && settings->mails;
-    settings->verify_lifetime = VALUE(verify_lifetime, 86400);
+    settings->verify_lifetime = VALUE(verify_lifetime, 3600);
     settings->reset_lifetime = VALUE(reset_lifetime, 3600);
     settings->mail_throttle = *(conf->mail_throttle ? conf->mail_throttle : &rate_5_hour);
     if (mount->store) {

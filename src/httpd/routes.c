@@ -52,12 +52,12 @@ const sa_route_t sa_routes[] = {
     { "password/change", M_POST, SA_ROUTE_BEARER | SA_ROUTE_BODY | SA_ROUTE_PASSWORD | SA_ROUTE_OWN,
       sa_rest_password_change },
     { "email/verify", M_POST, SA_ROUTE_BODY, sa_email_verify },
-    { "email/verify/resend", M_POST, SA_ROUTE_BEARER | SA_ROUTE_PASSWORD | SA_ROUTE_OWN,
+    { "email/verify/resend", M_POST, SA_ROUTE_BEARER | SA_ROUTE_RESET | SA_ROUTE_OWN,
       sa_email_verify_resend },
     { "email/change", M_POST, SA_ROUTE_BODY | SA_ROUTE_BEARER | SA_ROUTE_PASSWORD | SA_ROUTE_OWN,
       sa_email_change },
-    { "password/reset", M_POST, SA_ROUTE_BODY | SA_ROUTE_PASSWORD, sa_email_password_reset },
-    { "password/reset/confirm", M_POST, SA_ROUTE_BODY | SA_ROUTE_PASSWORD,
+    { "password/reset", M_POST, SA_ROUTE_BODY | SA_ROUTE_RESET, sa_email_password_reset },
+    { "password/reset/confirm", M_POST, SA_ROUTE_BODY | SA_ROUTE_RESET,
       sa_email_password_reset_confirm },
     { ".well-known/jwks.json", M_GET, 0, sa_rest_jwks },
     { ".well-known/oauth-authorization-server", M_GET, 0, sa_oauth2_metadata },
@@ -200,6 +200,9 @@ static sa_error_t *admit(sa_request_t *req)
     }
     if (!error && (flags & SA_ROUTE_PASSWORD)) {
         error = sa_throttle(req, "password", &settings->password_throttle);
+    }
+    if (!error && (flags & SA_ROUTE_RESET)) {
+        error = sa_throttle(req, "reset", &settings->password_throttle);
     }
     return error;
 }

@@ -600,6 +600,15 @@ def test_user_of_a_simplejwt_token(shared):
     assert use(shared, signed_there(user_id=shared.ada)).json()["id"] == shared.ada
 
 
+def test_verify_asks_for_the_user_of_a_simplejwt_token(shared):
+    token = signed_there(user_id=shared.ada)
+    browser = shared.browser()
+    assert browser.post("token/verify/", {"token": token}).status == 200
+    check.refresh_refused(browser.post("token/verify/", {"token": signed_there(user_id=42424242)}))
+    shared.db.query("UPDATE sa_users SET is_active = ?", False)
+    check.refresh_refused(browser.post("token/verify/", {"token": token}))
+
+
 @case(AUTH + "test_get_user_with_str_user_id_claim")
 def test_user_id_as_a_string(shared):
     assert use(shared, signed_there(user_id=str(shared.ada))).json()["id"] == shared.ada
