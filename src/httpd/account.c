@@ -50,6 +50,9 @@ static int create_and_login(sa_request_t *req, const sa_registration_t *given)
 
     sa_error_t *error = read_client(req, &client);
     if (!error) {
+        error = sa_token_cookies_problem(req);
+    }
+    if (!error) {
         error = sa_accounts_register(&req->call, given, client.id ? &client : NULL, &tokens);
     }
     if (error) {

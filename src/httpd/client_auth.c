@@ -100,5 +100,11 @@ sa_error_t *sa_oauth2_client(sa_request_t *req, sa_application_t **application)
     if (!error && !given.id) {
         error = sa_error(req->r->pool, SA_E_INVALID_CLIENT, NULL, "no client_id");
     }
-    return error ? error : sa_client_authenticate(&req->call, given.id, given.secret, application);
+    if (!error) {
+        error = sa_client_authenticate(&req->call, given.id, given.secret, application);
+    }
+    /* One that gets codes may be another site's, or a program: its tokens are no cookies here. */
+    req->no_cookies = !error && !req->refresh_cookie
+                      && sa_words_have((*application)->grants, SA_GRANT_CODE, strlen(SA_GRANT_CODE));
+    return error;
 }

@@ -67,10 +67,8 @@ static sa_error_t *client_for(sa_request_t *req, const char *grant, const char *
     if (error) {
         return error;
     }
-    /* One that gets codes may be another site's, or a program: its tokens are no cookies here. */
-    req->no_cookies = !req->refresh_cookie
-                      && sa_words_have(application->grants, SA_GRANT_CODE, strlen(SA_GRANT_CODE));
-    return sa_client_grant(&req->call, application, grant, scope, client);
+    error = sa_token_cookies_problem(req);
+    return error ? error : sa_client_grant(&req->call, application, grant, scope, client);
 }
 
 static const char *optional(sa_request_t *req, const char *name, sa_error_t **error)

@@ -84,6 +84,9 @@ sa_error_t *sa_token_cookie(sa_request_t *req, sa_token_cookie_t which, sa_error
                             const char **token);
 /* The refresh token of the body's field `name`, else of the cookie. */
 const char *sa_refresh_field(sa_request_t *req, const char *name, sa_error_t **error);
+/* Where only cookies are delivered: SA_E_FORBIDDEN for a page that is given none. To be asked before
+ * anybody is signed in. */
+sa_error_t *sa_token_cookies_problem(const sa_request_t *req);
 /* Delivers a user's tokens as the mount is configured to: sets the cookies and takes `access` and
  * `refresh`, which are names of members, out of the body. Fails when a cookie cannot hold its
  * token, and where only cookies are delivered, for pages that are given none. */

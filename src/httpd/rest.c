@@ -136,6 +136,9 @@ int sa_rest_login(sa_request_t *req)
 
     sa_rest_note_provider(req);
     if (!error) {
+        error = sa_token_cookies_problem(req);
+    }
+    if (!error) {
         error = sa_accounts_login(&req->call, req->provider, &attempt, &tokens);
     }
     if (attempt.spent_cookie) {
@@ -241,6 +244,9 @@ int sa_rest_token(sa_request_t *req)
         ? sa_throttle(req, "password", &settings->password_throttle)
         : sa_error(req->r->pool, SA_E_NOT_FOUND, NULL, NULL);
 
+    if (!error) {
+        error = sa_token_cookies_problem(req);
+    }
     if (error) {
         return sa_answer_error(req, error);
     }
@@ -262,6 +268,9 @@ int sa_rest_token_refresh(sa_request_t *req)
     sa_tokens_t tokens;
     const char *refresh = sa_refresh_field(req, "refresh", &error);
 
+    if (!error) {
+        error = sa_token_cookies_problem(req);
+    }
     if (!error) {
         error = sa_accounts_refresh(&req->call, refresh, NULL, NULL, &tokens);
     }

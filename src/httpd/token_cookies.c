@@ -163,6 +163,12 @@ sa_error_t *sa_token_cookies_set(sa_request_t *req, const sa_tokens_t *tokens)
     return NULL;
 }
 
+sa_error_t *sa_token_cookies_problem(const sa_request_t *req)
+{
+    return req->mount->token_delivery == SA_DELIVER_COOKIE && !req->no_cookies
+           && !page_is_trusted(req) ? csrf_failed(req, "Origin checking failed.") : NULL;
+}
+
 sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *tokens, json_t *body,
                                      const char *access, const char *refresh)
 {
@@ -172,7 +178,7 @@ sa_error_t *sa_token_cookies_deliver(sa_request_t *req, const sa_tokens_t *token
         return NULL;
     }
     if (!page_is_trusted(req)) {
-        return json_too ? NULL : csrf_failed(req, "Origin checking failed.");
+        return sa_token_cookies_problem(req);
     }
     sa_error_t *error = sa_token_cookies_set(req, tokens);
     if (!error && !json_too) {

@@ -351,6 +351,37 @@ def test_T137_another_sites_form_signs_nobody_in(shop, mode):
         check.signed_in(answer)
     else:
         forged(answer)
+        assert sessions(site) == 0
+
+
+def test_T137_what_another_sites_page_is_refused_has_not_happened(shop):
+    """No session, no account, no refresh token spent, and no event of it."""
+    site = shop(COOKIE, "SocialAuthRegistrationLogin On")
+    victim = signed_in(site)
+    token, before = victim.cookies[REFRESH], site.counts()
+    site.httpd.mark()
+    browser = site.browser(origin="https://evil.example.test")
+    grant = {"username": ADA, "password": STRONG, **site.app}
+    google = {"token": site.provider.google.id_token()}
+    person = {"email": "eve@example.org", "username": "eve", "first_name": "E", "password": STRONG}
+    for path, body in (("token/", {"email": ADA, "password": STRONG}), ("google/login/", google),
+                       ("token", {"grant_type": "password", **grant}), ("create/", person),
+                       ("create/", {**person, **site.app}), ("token/refresh/", {"refresh": token}),
+                       ("convert-token", {"grant_type": "convert_token", "backend": "google",
+                                          **google, **site.app})):
+        answer = browser.post(path, body)
+        assert answer.status == 403 and answer.set_cookies() == {}, (path, answer)
+    assert site.counts() == before and "SA0200" not in site.httpd.recent_log()
+    assert refresh(victim).status == 200 and victim.cookies[REFRESH] != token
+
+
+def test_registration_by_an_application_that_gets_codes_sets_no_cookies(shop):
+    site = shop(COOKIE, "SocialAuthRegistrationLogin On")
+    app = site.application("password authorization_code", redirect_uris="https://x.example.test/cb")
+    answer = site.browser().post("create/", {"email": "eve@example.org", "username": "eve",
+                                             "first_name": "E", "password": STRONG, **app})
+    assert answer.status == 201 and answer.json()["access_token"], answer
+    assert answer.set_cookies() == {}
 
 
 def test_listed_pages_without_credentials_get_json_only(shop):
