@@ -171,21 +171,30 @@ int ctl_applications_create(ctl_t *ctl, const char **operands)
            ? store(ctl, &application, secret) : CTL_FAILED;
 }
 
-static void say_application(ctl_t *ctl, const sa_application_t *application)
+static json_t *describe(const ctl_t *ctl, const sa_application_t *application)
 {
-    ctl_say(ctl, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:s, s:s?}",
-                           "client_id", application->client_id, "name", application->name,
-                           "public", application->secret == NULL,
-                           "trusted", application->trusted, "grants", application->grants,
-                           "scopes", application->scopes,
-                           "redirect_uris", application->redirect_uris,
-                           "owner", application->owner_id),
-            "%s  %s  %s%s  grants: %s  scopes: %s%s%s%s%s", application->client_id,
-            application->name, application->secret ? "confidential" : "public",
-            application->trusted ? ", trusted" : "", application->grants, application->scopes,
-            *application->redirect_uris ? "  redirect: " : "", application->redirect_uris,
-            application->owner_id ? "  owner: " : "",
-            application->owner_id ? application->owner_id : "");
+    return json_pack("{s:o, s:o, s:b, s:b, s:o, s:o, s:o, s:o}",
+                     "client_id", ctl_json(ctl, application->client_id),
+                     "name", ctl_json(ctl, application->name),
+                     "public", application->secret == NULL,
+                     "trusted", application->trusted,
+                     "grants", ctl_json(ctl, application->grants),
+                     "scopes", ctl_json(ctl, application->scopes),
+                     "redirect_uris", ctl_json(ctl, application->redirect_uris),
+                     "owner", ctl_json(ctl, application->owner_id));
+}
+
+static void print_application(const ctl_t *ctl, const sa_application_t *application)
+{
+    printf("%s  %s  %s%s  grants: %s  scopes: %s%s%s%s%s\n",
+           ctl_shown(ctl, application->client_id), ctl_shown(ctl, application->name),
+           application->secret ? "confidential" : "public",
+           application->trusted ? ", trusted" : "", ctl_shown(ctl, application->grants),
+           ctl_shown(ctl, application->scopes),
+           *application->redirect_uris ? "  redirect: " : "",
+           *application->redirect_uris ? ctl_shown(ctl, application->redirect_uris) : "",
+           application->owner_id ? "  owner: " : "",
+           application->owner_id ? ctl_shown(ctl, application->owner_id) : "");
 }
 
 int ctl_applications_list(ctl_t *ctl, const char **operands)
@@ -201,9 +210,15 @@ int ctl_applications_list(ctl_t *ctl, const char **operands)
     if (error) {
         return ctl_fail_error(error);
     }
+    json_t *list = json_array();
     for (int i = 0; i < applications->nelts; i++) {
-        say_application(ctl, &APR_ARRAY_IDX(applications, i, sa_application_t));
+        const sa_application_t *application = &APR_ARRAY_IDX(applications, i, sa_application_t);
+        json_array_append_new(list, describe(ctl, application));
+        if (!ctl->json) {
+            print_application(ctl, application);
+        }
     }
+    ctl_say_list(ctl, list);
     return CTL_OK;
 }
 

@@ -16,6 +16,10 @@ def create(database, *arguments, stdin=None):
     return json.loads(done.stdout)
 
 
+def listed(database, *arguments):
+    return json.loads(database.ctl("--json", "applications", "list", *arguments).stdout)
+
+
 def wrong(database, word, *arguments, status=2, stdin=""):
     done = database.ctl("applications", *arguments, stdin=stdin, check=False)
     assert done.returncode == status and word in done.stdout, done.stdout
@@ -33,8 +37,8 @@ def test_create_shows_the_secret_once(database):
     assert other["client_id"] != made["client_id"]
     text = database.ctl("applications", "create", "--name", "x").stdout
     assert "shown only now" in text
-    listed = database.ctl("applications", "list").stdout
-    assert made["client_id"] in listed and made["client_secret"] not in listed
+    text = database.ctl("applications", "list").stdout
+    assert made["client_id"] in text and made["client_secret"] not in text
 
 
 def test_public_client_has_no_secret(database):
@@ -42,16 +46,16 @@ def test_public_client_has_no_secret(database):
                   "--grants", "authorization_code refresh_token", "--scopes", "read",
                   "--redirect-uris", "https://app.test/cb http://localhost:3000/cb com.example.app:/cb")
     assert made == {"client_id": "app-1", "client_secret": None}
-    listed = json.loads(database.ctl("--json", "applications", "list").stdout)
-    assert listed == {"client_id": "app-1", "name": "App", "public": True, "trusted": False,
-                      "grants": "authorization_code refresh_token", "scopes": "read", "owner": None,
-                      "redirect_uris": "https://app.test/cb http://localhost:3000/cb com.example.app:/cb"}
+    assert listed(database) == [
+        {"client_id": "app-1", "name": "App", "public": True, "trusted": False,
+         "grants": "authorization_code refresh_token", "scopes": "read", "owner": None,
+         "redirect_uris": "https://app.test/cb http://localhost:3000/cb com.example.app:/cb"}]
     assert "public" in database.ctl("applications", "list").stdout
 
 
 def test_the_sites_own_application_is_trusted(database):
     create(database, "--name", "Own", "--trusted")
-    assert json.loads(database.ctl("--json", "applications", "list").stdout)["trusted"] is True
+    assert [row["trusted"] for row in listed(database)] == [True]
     assert "  confidential, trusted  " in database.ctl("applications", "list").stdout
 
 
@@ -71,8 +75,7 @@ def test_owner(database):
     user = str(database.value("SELECT id FROM sa_users"))
 
     def owners():
-        listed = database.ctl("--json", "applications", "list").stdout
-        return {row["client_id"]: row["owner"] for row in map(json.loads, listed.splitlines())}
+        return {row["client_id"]: row["owner"] for row in listed(database)}
 
     for n, name in enumerate(("ada@example.org", "ada", user)):
         create(database, "--name", "Shop", "--client-id", "c%d" % n, "--owner", name)
@@ -111,8 +114,25 @@ def test_client_id_in_use(database):
 def test_list_in_pages(database):
     for n in range(5):
         create(database, "--name", "n", "--client-id", "c%d" % n)
-    page = database.ctl("--json", "applications", "list", "--limit", "2", "--after", "c1").stdout
-    assert [json.loads(line)["client_id"] for line in page.splitlines()] == ["c2", "c3"]
+    page = listed(database, "--limit", "2", "--after", "c1")
+    assert [row["client_id"] for row in page] == ["c2", "c3"]
+    assert len(listed(database)) == 5
+
+
+def test_list_of_none(database):
+    assert listed(database) == [] and database.ctl("applications", "list").stdout == ""
+
+
+def test_a_list_is_json_and_harmless_whatever_is_stored(database):
+    create(database, "--name", "Shop", "--client-id", "c1")
+    create(database, "--name", "x", "--client-id", "c2")
+    database.query("UPDATE sa_applications SET name = ? WHERE client_id = 'c2'", "a\x1b[2J\n\"b\"")
+    assert [row["name"] for row in listed(database)] == ["Shop", "a\x1b[2J\n\"b\""]
+    text = database.ctl("applications", "list").stdout
+    assert "a\\x1b[2J" in text and "\x1b" not in text and text.count("\n") == 2, text
+    if database.driver == "sqlite3":    # PostgreSQL keeps broken UTF-8 out
+        database.query("UPDATE sa_applications SET name = CAST(x'61ff62' AS TEXT)")
+        assert [row["name"] for row in listed(database)] == ["a\\xffb", "a\\xffb"]
 
 
 def test_rotate_and_delete(database):
