@@ -11,12 +11,14 @@
 #include "core/crypto.h"
 #include "core/password.h"
 
+/* The readers return "" when there is none, NULL after saying what is wrong. */
+
 static char *from_stdin(apr_pool_t *p)
 {
     char line[SA_PASSWORD_MAX + 2];
 
     if (!fgets(line, sizeof(line), stdin)) {
-        return NULL;
+        return apr_pstrdup(p, "");
     }
     line[strcspn(line, "\r\n")] = '\0';
     char *password = apr_pstrdup(p, line);
@@ -32,10 +34,10 @@ static char *from_terminal(apr_pool_t *p)
 
     if (apr_password_get("Password: ", first, &size) != APR_SUCCESS
         || apr_password_get("Password (again): ", again, &size_again) != APR_SUCCESS) {
-        return NULL;
+        password = apr_pstrdup(p, "");
     }
-    if (strcmp(first, again)) {
-        fputs("The two passwords differ.\n", stderr);
+    else if (strcmp(first, again)) {
+        ctl_fail("the two passwords differ");
     }
     else {
         password = apr_pstrdup(p, first);
@@ -47,19 +49,12 @@ static char *from_terminal(apr_pool_t *p)
 
 static char *read_password(const ctl_t *ctl)
 {
-    char *password = NULL;
-
-    if (ctl->password_stdin) {
-        password = from_stdin(ctl->pool);
-    }
-    else if (isatty(STDIN_FILENO)) {
-        password = from_terminal(ctl->pool);
-    }
-    else {
+    if (!ctl->password_stdin && !isatty(STDIN_FILENO)) {
         ctl_fail("standard input is not a terminal: use --password-stdin");
         return NULL;
     }
-    if (!password || !*password || strlen(password) > SA_PASSWORD_MAX) {
+    char *password = ctl->password_stdin ? from_stdin(ctl->pool) : from_terminal(ctl->pool);
+    if (password && (!*password || strlen(password) > SA_PASSWORD_MAX)) {
         ctl_fail("a password of 1 to %d bytes is needed", SA_PASSWORD_MAX);
         return NULL;
     }

@@ -5,6 +5,7 @@ import subprocess
 import time
 import uuid
 
+import argon2
 import pytest
 
 from support import check, paths
@@ -199,6 +200,66 @@ def test_delete_asks(on, database):
     status, said = at_a_terminal(database, "y\n", "users", "delete", str(user))
     assert status == 0 and "[y/N]" in said, said
     assert database.value("SELECT count(*) FROM sa_users WHERE deleted_at IS NULL") == 0
+
+
+# ---- passwords asked for
+
+def at_the_prompts(database, answers, *command):
+    """-> exit status, all that the terminal showed"""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(paths.CTL, [paths.CTL, "--driver", database.driver, "--params", database.params,
+                              *command], paths.server_environment())
+    shown = b""
+    for answer in answers:
+        asked = len(shown)
+        while not shown[asked:].endswith(b": "):    # what is typed earlier is dropped
+            shown += os.read(terminal, 4096)
+        os.write(terminal, answer.encode() + b"\n")
+    try:
+        while True:
+            shown += os.read(terminal, 4096)
+    except OSError:                                 # nobody holds the other end any more
+        os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def is_the_password(database, password):
+    stored = database.value("SELECT password FROM sa_users")
+    try:
+        return argon2.PasswordHasher().verify(stored[stored.index("$argon2id"):], password)
+    except argon2.exceptions.VerifyMismatchError:
+        return False
+
+
+CREATE = "users", "create", "--email", "ada@example.org"
+NEW = "another horse of the battery 8"
+
+
+def test_password_is_asked_for_twice(on, database):
+    for command, password in ((CREATE, STRONG), (("users", "set-password", "ada"), NEW)):
+        status, shown = at_the_prompts(database, [password, password], *command)
+        assert status == 0, shown
+        assert shown.index("Password: ") < shown.index("Password (again): ")
+        assert password not in shown and password[:8] not in shown, shown
+        assert is_the_password(database, password)
+    failed(on("users", "set-password", "ada"), "--password-stdin")
+    assert is_the_password(database, NEW)
+
+
+@pytest.mark.parametrize("answers, why", [
+    ((STRONG, STRONG + "x"), "the two passwords differ"), ((STRONG, ""), "the two passwords differ"),
+    (("", ""), "a password of 1 to 4096 bytes is needed")])
+def test_passwords_that_differ_change_nothing(database, answers, why):
+    status, shown = at_the_prompts(database, answers, *CREATE)
+    assert status == 1 and shown.count("socialauthctl: ") == 1 and why in shown, shown
+    assert database.counts()["sa_users"] == 0
+    status, shown = at_the_prompts(database, [NEW, NEW], *CREATE)
+    assert status == 0, shown
+    make_session(database, database.value("SELECT id FROM sa_users"))
+    status, shown = at_the_prompts(database, answers, "users", "set-password", "ada")
+    assert status == 1 and shown.count("socialauthctl: ") == 1 and why in shown, shown
+    assert is_the_password(database, NEW) and live_sessions(database)
 
 
 # ---- links
