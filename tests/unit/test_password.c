@@ -4,6 +4,7 @@
 #include "core/crypto.h"
 #include "core/password.h"
 
+#include <apr_base64.h>
 #include <apr_general.h>
 #include <time.h>
 
@@ -117,6 +118,76 @@ static void test_wycheproof_pbkdf2(void **state)
         }
     }
     vectors_end(&v, number_of(file, "numberOfTests"));
+}
+
+/* Those that are no hash in Django's notation, which is all that is read here. */
+static const struct {
+    const char *id, *why;
+} no_hash[] = {
+    {"rfc7914-12-1", "an empty salt"},
+    {"rfc9106-5.3", "a secret and associated data"},
+};
+
+static int is_no_hash(const char *id)
+{
+    for (size_t i = 0; i < sizeof(no_hash) / sizeof(no_hash[0]); i++) {
+        if (!strcmp(id, no_hash[i].id)) {
+            print_message("note: %s has %s\n", id, no_hash[i].why);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const char *base64(const unsigned char *data, size_t len)
+{
+    char *text = apr_palloc(pool, (apr_size_t)apr_base64_encode_len((int)len));
+    apr_base64_encode_binary(text, data, (int)len);
+    return text;
+}
+
+/* NULL when the vector is of another type. PBKDF2's blocks are independent: Django keeps one. */
+static const char *in_djangos_notation(const json_t *v)
+{
+    const char *type = text_of(v, "type"), *salt = text_of(v, "salt");
+    int is_pbkdf2 = !strcmp(type, "pbkdf2_sha256");
+    size_t len;
+
+    if (!is_pbkdf2 && strcmp(type, "scrypt")) {
+        return NULL;
+    }
+    unsigned char *hash = hex_of(v, "hex", &len);
+    const char *encoded = is_pbkdf2
+        ? apr_psprintf(pool, "pbkdf2_sha256$%d$%s$%s", number_of(v, "c"), salt, base64(hash, 32))
+        : apr_psprintf(pool, "scrypt$%d$%s$%d$%d$%s", number_of(v, "n"), salt, number_of(v, "r"),
+                       number_of(v, "p"), base64(hash, len));
+    free(hash);
+    return encoded;
+}
+
+static void test_T88_rfc_passwords(void **state)
+{
+    json_t *file = vectors_load(pool, "rfc/rfc_vectors.json");
+    vectors_t v = {0, 0};
+    int left_out = 0;
+    size_t i;
+    json_t *vector;
+
+    json_array_foreach(json_object_get(file, "vectors"), i, vector) {
+        const char *id = text_of(vector, "id"), *password = text_of(vector, "password");
+        if (is_no_hash(id)) {
+            left_out++;
+            continue;
+        }
+        const char *encoded = in_djangos_notation(vector);
+        if (encoded) {
+            vectors_case(&v, verify(encoded, password, strlen(password)) == SA_PASSWORD_MATCH_REHASH
+                             && verify(encoded, password, strlen(password) - 1)
+                                == SA_PASSWORD_MISMATCH, id, "another hash");
+        }
+    }
+    assert_int_equal(left_out, sizeof(no_hash) / sizeof(no_hash[0]));
+    vectors_end(&v, 2);
 }
 
 static void test_hash_and_verify(void **state)
@@ -286,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_T68_T69_T70_T73_django_vectors),
         cmocka_unit_test(test_wycheproof_pbkdf2),
+        cmocka_unit_test(test_T88_rfc_passwords),
         cmocka_unit_test(test_hash_and_verify),
         cmocka_unit_test(test_T71_nul_bytes_count),
         cmocka_unit_test(test_T72_length_limit),

@@ -284,7 +284,7 @@ static void test_T88_rfc_ed25519(void **state) { drive_rfc("ed25519"); }
 static void test_T88_rfc_hmac(void **state) { drive_rfc("hmac"); }
 static void test_T88_rfc_pkce(void **state) { drive_rfc("pkce"); }
 
-/* Every vector belongs to a test above or to the password tests. */
+/* Every vector belongs to a test above or to test_T88_rfc_passwords in test_password.c. */
 static void test_T88_rfc_every_type_is_driven(void **state)
 {
     static const char *const elsewhere[] = {"pbkdf2_sha256", "scrypt", "argon2id"};
