@@ -16,6 +16,7 @@
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static apr_pool_t *pool;
 
@@ -221,6 +222,39 @@ static void test_T94_equal(void **state)
     assert_false(sa_equal("ab\0c", 4, "ab\0d", 4));
 }
 
+enum { LONG = 64 * 1024, AT_ONCE = 100 };
+
+/* The least that comparing two texts took that differ in the byte `at` alone: a busy machine only adds. */
+static double comparing_us(unsigned char *a, unsigned char *b, size_t at)
+{
+    double least = 1e9;
+    b[at] ^= 1;
+    for (int i = 0; i < 20; i++) {
+        struct timespec from, to;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        for (int k = 0; k < AT_ONCE; k++) {
+            assert_false(sa_equal(a, LONG, b, LONG));
+        }
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        double us = (double)(to.tv_sec - from.tv_sec) * 1e6
+                    + (double)(to.tv_nsec - from.tv_nsec) / 1e3;
+        least = us < least ? us : least;
+    }
+    b[at] ^= 1;
+    return least;
+}
+
+/* memcmp, at its quickest, shows a ratio over 100. */
+static void test_T94_time_does_not_tell_where(void **state)
+{
+    unsigned char *a = apr_pcalloc(pool, LONG), *b = apr_pcalloc(pool, LONG);
+    double at_first = comparing_us(a, b, 0);
+    double in_the_middle = comparing_us(a, b, LONG / 2);
+    double at_last = comparing_us(a, b, LONG - 1);
+    assert_true(at_last < 1.5 * at_first && at_first < 1.5 * at_last);
+    assert_true(in_the_middle < 1.5 * at_first && at_first < 1.5 * in_the_middle);
+}
+
 static void test_wipe(void **state)
 {
     char secret[] = "secret";
@@ -408,6 +442,7 @@ int main(void)
         CASE(test_random_uuid),
         CASE(test_keyed_hash),
         CASE(test_T94_equal),
+        CASE(test_T94_time_does_not_tell_where),
         CASE(test_wipe),
         CASE(test_T103_base64url_one_spelling),
         CASE(test_base64url_round_trip),
