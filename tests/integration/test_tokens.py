@@ -14,7 +14,7 @@ import pytest
 from jwcrypto import jwk, jws
 
 from support import check, jose, paths, ports, vectors
-from support.client import Browser, at_once
+from support.client import Browser, at_once, raw_one
 from support.jose import Key, b64, make
 from support.pki import Authority
 from support.site import SECRET, STRONG
@@ -93,17 +93,33 @@ def test_T72_T73_passwords_are_byte_exact(site, password):
     check.signed_in(site.password_login("ada@example.org", password))
     for other in (password + " ", password[:-1], password.replace("é", "e\u0301") + "x"):
         answer = site.password_login("ada@example.org", other)
-        assert answer.status in (401, 400), answer
+        if len(other) > 4096:
+            check.field_refused(answer, "invalid", password=OVER_LONG)
+        else:
+            check.refused(answer, "bad_credentials")
+
+
+OVER_LONG = "Ensure this field has no more than 4096 characters."
 
 
 def test_T72_over_long_password_is_refused_before_hashing(site):
+    """In a fraction of the time that the hash of a wrong one takes; of each the quickest of several."""
     site.make_user("ada@example.org")
+    browser = site.browser()
+
+    def quickest(password, judge):
+        least = 1e9
+        for _ in range(8):
+            start = time.monotonic()
+            answer = site.password_login("ada@example.org", password, browser)
+            least = min(least, time.monotonic() - start)
+            judge(answer)
+        return least
+
+    hashed = quickest("x" * 4096, lambda answer: check.refused(answer, "bad_credentials"))
     for size in (4097, 60000):
-        start = time.monotonic()
-        answer = site.password_login("ada@example.org", "x" * size)
-        took = time.monotonic() - start
-        assert answer.status in (400, 401), answer
-        assert took < 0.3, took
+        assert quickest("x" * size, lambda answer: check.field_refused(
+            answer, "invalid", password=OVER_LONG)) < hashed / 3
 
 
 def test_T71_nul_in_a_password(site):
@@ -285,32 +301,43 @@ def test_T81_T97_bearer_refusals(site, tokens):
     before = site.counts()
     for name, token in hostile_tokens(site, tokens):
         answer = browser.get("linked-accounts/", bearer=token)
-        assert answer.status in (400, 401, 431), (name, answer)
-        if answer.status == 401:
-            assert answer.word == "token_not_valid", (name, answer)
-            assert 'error="invalid_token"' in answer.header("WWW-Authenticate"), (name, answer)
+        assert answer.status == 401, (name, answer)
+        check.access_refused(answer)
     assert site.counts() == before
     assert browser.get("linked-accounts/", bearer=tokens["access"]).status == 200
 
 
+def with_authorization(site, *values):
+    return site.browser().request("GET", "linked-accounts/", headers=[("Authorization", v) for v in values])
+
+
 @pytest.mark.parametrize("value", ["Bearer", "Bearer ", "Bearer  x", "Bearer x y", "Bearer\tx", "bearer",
-                                   "Basic YTpi", "Digest x", "Token x", "", "Bearer\x80", "x" * 7000])
-def test_T107_authorization_header(site, value):
-    answer = site.browser().request("GET", "linked-accounts/", headers=[("Authorization", value)])
-    assert answer.status in (400, 401), (value, answer)
-    if answer.status == 401:
-        assert answer.word in ("not_authenticated", "token_not_valid"), answer
+                                   'Bearer "x"', "Bearer x,y", "Bearer \x80"])
+def test_T107_malformed_bearer(site, value):
+    check.access_refused(with_authorization(site, value))
+
+
+@pytest.mark.parametrize("value", ["Basic YTpi", "Digest x", "Token x", "", "Bearer\x80", "Bearerx y",
+                                   "x" * 7000])
+def test_T107_other_schemes_are_none(site, value):
+    check.not_signed_in(with_authorization(site, value))
+
+
+@pytest.mark.parametrize("value", [b"Bearer x\0y", b"Bearer " + b"x" * 16384], ids=["NUL", "16 kB"])
+def test_T107_what_httpd_refuses(site, value):
+    answer = raw_one(site.port, b"GET %s/linked-accounts/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n"
+                     b"Connection: close\r\n\r\n" % (site.settings.path.encode(), value))
+    assert answer.status == 400, answer
 
 
 def test_T107_scheme_is_case_insensitive_and_single(site, tokens):
-    browser = site.browser()
     for scheme in ("Bearer", "bearer", "BEARER"):
-        answer = browser.request("GET", "linked-accounts/",
-                                 headers=[("Authorization", scheme + " " + tokens["access"])])
-        assert answer.status in (200, 401), answer
-    answer = browser.request("GET", "linked-accounts/", headers=[
-        ("Authorization", "Bearer " + tokens["access"]), ("Authorization", "Bearer x")])
-    assert answer.status in (400, 401), answer
+        answer = with_authorization(site, scheme + " " + tokens["access"])
+        assert answer.status == 200, answer
+    good = "Bearer " + tokens["access"]
+    for values in ((good, "Bearer x"), ("Bearer x", good), (good, good), (good, "Basic YTpi")):
+        check.access_refused(with_authorization(site, *values))
+    check.not_signed_in(with_authorization(site, "Basic YTpi", good))
 
 
 def test_T124_token_in_the_query_is_nothing(site, tokens):
