@@ -232,9 +232,41 @@ def test_T141_two_mounts_of_one_host(shop):
         check.access_refused(each.get("linked-accounts/"))
 
 
+HOSTS = """<VirtualHost *:{port}>
+ServerName one.test
+</VirtualHost>
+<VirtualHost *:{port}>
+ServerName two.test
+%s
+</VirtualHost>
+"""
+
+
+@pytest.mark.parametrize("line", ['SocialAuthSecret "of-the-second-host-0123456789-0123456789-0123456"',
+                                  "SocialAuthBaseURL https://two.test"], ids=["secret", "address"])
+def test_T141_cookies_of_another_virtual_host(shop, line):
+    """Of the same database, mount and names of cookies."""
+    site = shop(more=HOSTS % line)
+    one, two = site.browser(host="one.test"), site.browser(host="two.test")
+    for browser in (one, two):
+        signed_in(site, browser)
+        assert set(browser.cookies) == {ACCESS, REFRESH}
+        assert browser.get("linked-accounts/").status == 200
+    own = dict(one.cookies), dict(two.cookies)
+    one.cookies, two.cookies = dict(own[1]), dict(own[0])
+    for browser in (one, two):
+        check.access_refused(browser.get("linked-accounts/"))
+        answer = refresh(browser)
+        check.refresh_refused(answer)
+        cleared(answer)
+    one.cookies, two.cookies = own
+    for browser in (one, two):
+        assert browser.get("linked-accounts/").status == refresh(browser).status == 200
+
+
 # ---- ending
 
-def test_sign_out_by_blacklist(shop):
+def test_T141_sign_out_by_blacklist(shop):
     site = shop()
     browser = signed_in(site)
     before = dict(browser.cookies)
@@ -242,19 +274,23 @@ def test_sign_out_by_blacklist(shop):
     assert answer.status == 200, answer
     cleared(answer)
     assert browser.cookies == {} and sessions(site) == 0
-    browser.cookies = before
+    browser.cookies = dict(before)
+    check.access_refused(browser.get("linked-accounts/"))
     answer = refresh(browser)
     assert answer.status == 401 and answer.json()["code"] == "token_not_valid"
     cleared(answer)
 
 
-def test_sign_out_by_revoke_token(shop):
+def test_T141_sign_out_by_revoke_token(shop):
     site = shop()
     browser = signed_in(site)
+    before = dict(browser.cookies)
     answer = browser.post("revoke-token", headers=SAME)
     assert answer.status == 204, answer
     cleared(answer)
     assert sessions(site) == 0
+    browser.cookies = before
+    check.access_refused(browser.get("linked-accounts/"))
 
 
 def test_a_revocation_that_fails_leaves_the_cookies(shop):

@@ -4,7 +4,6 @@ import os
 import pytest
 
 from support import check, jose, paths
-from support.client import Browser
 from support.fake_provider import GITHUB_CLIENT, GITHUB_SECRET, GOOGLE_CLIENT
 from support.site import STRONG
 
@@ -187,20 +186,14 @@ def hosts(make_site, databases, cell):
     return make
 
 
-class HostBrowser(Browser):
-    def __init__(self, site, host, **kw):
-        super().__init__(site.port, mount="/auth", **kw)
-        self.host = host
-
-    def fetch(self, method, target, body=None, headers=()):
-        headers = list(headers.items()) if isinstance(headers, dict) else list(headers)
-        return super().fetch(method, target, body, headers + [("Host", self.host)])
+def at_host(site, host):
+    return site.browser(mount="/auth", host=host)
 
 
 @pytest.mark.db
 def test_T39_virtual_hosts_with_their_own_databases(hosts):
     site, first, second = hosts()
-    one, two = HostBrowser(site, "one.test"), HostBrowser(site, "two.test")
+    one, two = at_host(site, "one.test"), at_host(site, "two.test")
     first.ctl("users", "create", "--email", "p@example.org", "--password-stdin", stdin=STRONG + "\n")
     ours = check.signed_in(one.post("token/", {"email": "p@example.org", "password": STRONG}))
     check.refused(two.post("token/", {"email": "p@example.org", "password": STRONG}),
@@ -218,14 +211,13 @@ def test_T39_virtual_hosts_with_their_own_databases(hosts):
         claims = jose.claims_of(tokens["access"])
         assert (claims["iss"], claims["aud"]) == (issuer, issuer)
     # The server configuration's own mount is inherited by both, with each host's settings.
-    assert HostBrowser(site, "two.test").get("/main/google/state/").status == 200
+    assert at_host(site, "two.test").get("/main/google/state/").status == 200
 
 
 @pytest.mark.db
 def test_T10_a_host_nobody_configured_gets_the_first(hosts):
     site, first, second = hosts()
-    answer = HostBrowser(site, "evil.test").post("google/login/",
-                                                 {"token": site.provider.google.id_token()})
+    answer = at_host(site, "evil.test").post("google/login/", {"token": site.provider.google.id_token()})
     tokens = check.signed_in(answer)
     assert jose.claims_of(tokens["access"])["iss"] == "https://one.test/auth"
     assert "evil.test" not in answer.text and "evil.test" not in str(answer.all_headers)

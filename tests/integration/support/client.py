@@ -72,9 +72,10 @@ class Browser:
     """One client. Not for use by several threads at once."""
 
     def __init__(self, port, mount="/api/social-auth", source=None, origin=None, timeout=40,
-                 held=True):
-        """held: all below the mount is the module's, and is held against its description."""
-        self.held = held
+                 held=True, host=None):
+        """held: all below the mount is the module's, and is held against its description.
+        host: the virtual host that is asked for."""
+        self.held, self.host = held, host
         self.port, self.mount, self.source, self.origin = port, mount, source, origin
         self.timeout = timeout
         self.cookies = {}                   # name -> value
@@ -96,6 +97,9 @@ class Browser:
             headers.append(("Cookie", "; ".join("%s=%s" % kv for kv in cookies.items())))
         if self.origin and "origin" not in names:
             headers.append(("Origin", self.origin))
+        if self.host and "host" not in names:
+            headers.append(("Host", self.host))
+            names.add("host")
         for attempt in (1, 2):
             fresh = self._connection is None
             if fresh:
