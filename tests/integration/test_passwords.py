@@ -136,6 +136,29 @@ def test_T76_social_only_account_cannot_change(site):
     assert site.db.dump() == before
 
 
+@pytest.mark.db
+@pytest.mark.parametrize("stored", ["as made", ""])
+def test_T76_social_only_account_cannot_sign_in(site, stored):
+    site.github_login()
+    if stored == "":
+        site.db.query("UPDATE sa_users SET password = ''")
+    stored, email, username = site.db.one("SELECT password, email, username FROM sa_users")
+    app = site.application()
+    for name, login in (("email", email), ("username", username)):
+        for password in ("", None, "null", "!", login, stored, stored[1:]):
+            answer = site.browser().post("token/", {name: login, "password": password})
+            grant = site.browser().post("token", {"grant_type": "password", "username": login,
+                                                  "password": password or "", **app})
+            if password:
+                check.refused(answer, "bad_credentials")
+                assert (grant.status, grant.word) == (400, "invalid_grant"), grant
+            else:
+                word, text = ("null", check.NULL) if password is None else ("blank", check.BLANK)
+                check.field_refused(answer, word, password=text)
+                assert (grant.status, grant.word) == (400, "invalid_request"), grant
+    assert site.db.value("SELECT count(*) FROM sa_sessions") == 1
+
+
 def test_change_of_an_inactive_user(site):
     site.make_user(EMAIL)
     tokens = sign_in(site)
