@@ -16,8 +16,13 @@ from jwcrypto import jwk, jws
 from support import check, jose, paths, ports, vectors
 from support.client import Browser, at_once, raw_one
 from support.jose import Key, b64, make
+from support.load import Load
 from support.pki import Authority
 from support.site import SECRET, STRONG
+
+
+# The old generation's children are told to go; how many linger is httpd's affair.
+GENERATIONS = ("AH0048[45]", "AH10159", "AH03490", "AH00288", "AH00289")
 
 
 def refresh(site, token, browser=None):
@@ -259,6 +264,9 @@ def hostile_tokens(site, tokens):
     assert with_()                                      # the control is tested below
     yield "T91 refresh as access", tokens["refresh"]
     yield "T91 state", site.state(site.browser())["state"]
+    yield "T91 id_token", site.provider.google.id_token()
+    yield "T91 id_token of ours", make({k: v for k, v in good.items() if k not in ("token_type", "sid")}
+                                       | {"nonce": "n", "email": "ada@example.org"}, key, header)
     for name in ("iss", "aud", "sub", "exp", "token_type", "jti"):
         yield "T90 no " + name, with_(**{name: None})
     yield "T90 other iss", with_(iss=site.issuer + "/")
@@ -276,7 +284,8 @@ def hostile_tokens(site, tokens):
     yield "T93 iat future", with_(iat=int(time.time()) + 3600)
     yield "T81 none", make(good, None, {**header, "alg": "none"})
     yield "T81 NONE", make(good, None, {**header, "alg": "NONE"})
-    yield "T91 typ refresh", make(good, key, {**header, "typ": "rt+jwt"})
+    for typ in ("rt+jwt", "logout+jwt"):
+        yield "T91 typ " + typ, make(good, key, {**header, "typ": typ})
     yield "T82 other alg", make(good, Key("HS384", "", secret=SECRET.encode()), {**header, "alg": "HS384"})
     yield "T83 jwk", make(good, Key("HS256", "", secret=b"k" * 32),
                           {**header, "jwk": {"kty": "oct", "k": b64(b"k" * 32)}})
@@ -724,6 +733,7 @@ def test_T82_no_other_algorithm_for_a_key(alg_site, key_files, alg):
         check.access_refused(site.browser().get("linked-accounts/", bearer=token))
 
 
+@pytest.mark.process
 def test_T95_key_rotation(make_site, key_files):
     """A new key signs, the old one still verifies; once dropped, its tokens are dead."""
     es, es_path = key_files["ES256"]
@@ -735,15 +745,32 @@ def test_T95_key_rotation(make_site, key_files):
     new_line = "SocialAuthJWTKey kid=k-new file:%s" % new_path
     site = make_site(mount="SocialAuthJWTAlgorithm ES256\n" + old_line, private=True)
     tokens = site.tokens(site.github_login())
-    site.httpd.edit(old_line, new_line + "\n    " + old_line)
-    site.httpd.graceful()
+    site.expect_log(*GENERATIONS)
+
+    def alive(browser, **bearers):
+        return [(name, browser.get("linked-accounts/", bearer=token)) for name, token in bearers.items()]
+
+    with Load(site, lambda browser: alive(browser, old=tokens["access"]), pause=0.005) as load:
+        load.wait_for(20)
+        site.httpd.edit(old_line, new_line + "\n    " + old_line)
+        site.httpd.graceful()
+        load.wait_for(100)
+    assert [s for s in load.samples if s.status != 200] == []
     browser = site.browser()
-    assert browser.get("linked-accounts/", bearer=tokens["access"]).status == 200
     fresh = check.signed_in(refresh(site, tokens["refresh"]))
     assert jose.header_of(fresh["access"])["kid"] == "k-new"
     assert [k["kid"] for k in jwks_of(site)["keys"]] == ["k-new", "k-es256"]
-    site.httpd.edit(old_line, "")
-    site.httpd.graceful()
+    with Load(site, lambda browser: alive(browser, old=tokens["access"], fresh=fresh["access"]),
+              pause=0.005) as load:
+        load.wait_for(20)
+        site.httpd.edit(old_line, "")
+        began = time.monotonic()
+        site.httpd.graceful()
+        load.wait_for(100)
+    assert [s for s in load.samples if s.what == "fresh" and s.status != 200] == []
+    old = [s for s in load.samples if s.what == "old"]
+    assert {s.status for s in old if s.ended < began} == {200}
+    assert {s.status for s in old} == {200, 401}, old
     browser = site.browser()
     check.access_refused(browser.get("linked-accounts/", bearer=tokens["access"]))
     assert browser.get("linked-accounts/", bearer=fresh["access"]).status == 200
