@@ -3,6 +3,8 @@ and what other people's libraries say to them."""
 import base64
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -459,6 +461,31 @@ def test_T117_lost_reply_within_the_interval(make_site):
     site.expect_log(r"reuse|refresh")
     blacklisted(refresh(site, first["refresh"]))
     blacklisted(refresh(site, third["refresh"]))
+
+
+@pytest.mark.db
+@pytest.mark.process
+def test_T117_connection_dropped_after_the_commit(make_site):
+    site = make_site(mount="SocialAuthRefreshReuseInterval 30")
+    token = site.tokens(site.github_login())["refresh"]
+
+    def stored():
+        return site.db.one("SELECT jti, iat, exp FROM sa_sessions")
+
+    for _ in range(3):
+        body, before = json.dumps({"refresh": token}).encode(), stored()
+        with socket.create_connection(("127.0.0.1", site.port), 10) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close: RST
+            s.sendall(b"POST %s/token/refresh/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json"
+                      b"\r\nContent-Length: %d\r\n\r\n%s" % (site.settings.path.encode(), len(body), body))
+            site.httpd.wait_for(lambda: stored() != before, "the rotation")
+        rotated = stored()
+        for _ in range(2):
+            again = check.signed_in(refresh(site, token))
+            claims = jose.claims_of(again["refresh"])
+            assert (claims["jti"], claims["iat"], claims["exp"]) == rotated == stored()
+        assert site.browser().get("linked-accounts/", bearer=again["access"]).status == 200
+        token = again["refresh"]
 
 
 def test_T117_after_the_interval(make_site):
