@@ -55,6 +55,22 @@ def test_linked_accounts_lists_enabled_providers(site):
     assert listed(site, access) == {"GitHub": True, "Google": True}
 
 
+def test_T110_label_is_no_format(make_site, provider):
+    label = "%n%s%5$n%x"
+    site = make_site(providers=[provider.github.options + " label=" + label])
+    first, second = access_of(site)[0], access_of(site)[0]
+    assert listed(site, first) == {label: False}
+    user = provider.github.user()
+    empty_204(link_github(site, first, user))
+    assert listed(site, first) == {label: True}
+    check.refused(link_github(site, second, user), "identity_taken", label)
+    browser = site.browser()
+    answer = browser.post("github/login/", {"code": "no such code", "state": site.state(browser)["state"]})
+    check.refused(answer, "provider_rejected", label)
+    status, dumped = site.httpd.configtest("-D", "DUMP_SOCIAL_AUTH")
+    assert status == 0 and label in dumped, dumped
+
+
 def test_linked_accounts_entries(site):
     access, _ = access_of(site)
     link_github(site, access, site.provider.github.user(email="Hub@example.com"))

@@ -306,6 +306,30 @@ def test_templates_of_the_site(mailing, servers):
     assert max(len(line) for line in sent.raw.split(b"\r\n")) <= 78
 
 
+FORMAT = "%n%s%5$n%x"
+
+
+def test_T110_format_strings_are_text(mailing, servers, provider):
+    """In the sender's name, in a label, in a site's own text and in the module's."""
+    server = servers()
+    directory = paths.make_dir("mail-formats")
+    with open(os.path.join(directory, "reset.txt"), "w", encoding="utf-8") as f:
+        f.write("Subject: %s of {site}\n\n{link}\n100%% of %s\n" % (FORMAT, FORMAT))
+    site = mailing(server.url, 'SocialAuthMailFrom "%s <noreply@site.example>"\nSocialAuthMailTemplates %s'
+                   % (FORMAT, directory), providers=[provider.github.options + " label=" + FORMAT])
+    ask(site)
+    sent = server.next()
+    assert sent["From"].addresses[0].display_name == FORMAT and sent["Subject"] == FORMAT + " of localhost"
+    assert sent.text.endswith("\n100%% of %s\n" % FORMAT), sent.text
+    access = check.signed_in(site.password_login("ada@example.org"))["access"]
+    browser = site.browser()
+    answer = browser.post("github/link/", {"code": provider.github.code(provider.github.user()),
+                                           "state": site.state(browser, bearer=access)["state"]}, bearer=access)
+    assert answer.status == 204, answer
+    sent = server.next()
+    assert FORMAT in sent.text and sent["From"].addresses[0].display_name == FORMAT, sent.text
+
+
 def test_T231_no_header_from_a_users_table(mailing, servers):
     """An address that somebody wrote into the table by himself is not written to."""
     server = servers()
