@@ -18,10 +18,11 @@ from support.fake_provider import FACEBOOK_APP, GOOGLE_CLIENT, FakeProvider
 from support.site import STRONG, Settings, Site
 
 REACT = pathlib.Path(__file__).resolve().parents[1] / "react"
-CORS = "SocialAuthAllowOrigin %s\nSocialAuthAccessTokenLifetime 2\nSocialAuthRefreshReuseInterval 0\n"
+LIFETIME = 60          # seconds, of the access tokens
+CORS = ("SocialAuthAllowOrigin %s\nSocialAuthAccessTokenLifetime %d\n"
+        "SocialAuthRefreshReuseInterval 0\n")
 CREDENTIALS = "SocialAuthAllowCredentials On\nSocialAuthTokenDelivery cookie"
 DATABASES = pytest.mark.parametrize("db", ["pgsql", "sqlite3"], scope="module")
-EXPIRED_SECONDS = 2.2
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def site(request, db, origin, provider):
     databases = Databases()
     more = CREDENTIALS if request.param == "cookies" else ""
     made = Site("react-%s-%s" % (db, request.param), "event", databases.make(db), provider,
-                Settings(mount=CORS % origin + more,
+                Settings(mount=CORS % (origin, LIFETIME) + more, faketime="+0",
                          providers=[provider.google.options, provider.facebook.options]))
     made.httpd.start()
     made.in_cookies = request.param == "cookies"
@@ -92,14 +93,14 @@ def app(site, built, origin, dialogs, browser):
                          "clientId": FACEBOOK_APP, "scope": "email public_profile"}}}))
     dialogs.answer = "agree"
     site.httpd.mark()
-    page = App(browser, origin)
+    page = App(browser, origin, site)
     yield page
     assert site.httpd.unexpected_log() == []
 
 
 class App:
-    def __init__(self, browser, origin):
-        self.browser, self.origin = browser, origin
+    def __init__(self, browser, origin, site):
+        self.browser, self.origin, self.site = browser, origin, site
         self.open()
 
     def open(self):
@@ -126,6 +127,11 @@ class App:
     def sign_up(self, email):
         self.send("sign-up", email=email, username=email.partition("@")[0], first_name="Ada",
                   last_name="Lovelace", password=STRONG)
+
+    def expire(self):
+        """The access token runs out, at the server and, where it is a cookie, in the browser."""
+        self.site.httpd.advance_clock(LIFETIME + 1)
+        self.browser.delete_cookie("__Host-sa-access")
 
     def shows(self, selector):
         return [found.text for found in self.browser.find_elements(By.CSS_SELECTOR, selector)]
@@ -171,15 +177,15 @@ def test_T116_parallel_401s_refresh_once(app, site):
     """A second refresh with the same token would end the session and be logged."""
     app.sign_up("grace@example.org")
     for _ in range(2):
-        time.sleep(EXPIRED_SECONDS)
+        app.expire()
         before = grants(site)
         app.click("#reload")
         assert app.shows("#email") == ["grace@example.org"] and app.problem() == ""
         assert grants(site) == before + 1
-    time.sleep(EXPIRED_SECONDS)
+    app.expire()
     app.open()
     assert app.shows("#email") == ["grace@example.org"]
-    time.sleep(EXPIRED_SECONDS)
+    app.expire()
     app.click("#sign-out")
     assert app.problem() == "" and app.shows("#account") == []
 
@@ -188,7 +194,7 @@ def test_T116_parallel_401s_refresh_once(app, site):
 def test_a_session_that_ended_elsewhere(app, site):
     app.sign_up("barbara@example.org")
     site.db.query("UPDATE sa_sessions SET revoked_at = 1 WHERE revoked_at IS NULL")
-    time.sleep(EXPIRED_SECONDS)
+    app.expire()
     app.click("#reload")
     assert app.shows("#account") == [] and app.problem() != "" and app.kept() == ""
 
@@ -199,10 +205,10 @@ def test_two_tabs(app, site, origin):
     app.sign_up("joan@example.org")
     first = app.browser.current_window_handle
     app.browser.switch_to.new_window("tab")
-    App(app.browser, origin)
+    App(app.browser, origin, site)
     second = app.browser.current_window_handle
     for handle in (first, second, first):
-        time.sleep(EXPIRED_SECONDS)
+        app.expire()
         app.browser.switch_to.window(handle)
         app.click("#reload")
         assert app.shows("#email") == ["joan@example.org"] and app.problem() == ""
@@ -212,7 +218,7 @@ def test_two_tabs(app, site, origin):
 def test_a_refresh_that_fails_in_passing(app, site):
     """Here with 501, of the page's own server."""
     app.sign_up("hedy@example.org")
-    time.sleep(EXPIRED_SECONDS)
+    app.expire()
     app.browser.execute_script("""
         const open = XMLHttpRequest.prototype.open;
         XMLHttpRequest.prototype.open = function (method, url, ...more) {
