@@ -14,6 +14,7 @@ from support.client import Browser
 from support.database import Databases
 from support.dialogs import Dialogs
 from support.fake_provider import GITHUB_CLIENT, GOOGLE_CLIENT, FakeProvider
+from support.httpd import STATUS
 from support.site import STRONG, Settings, Site
 
 JS = pathlib.Path(__file__).resolve().parents[2] / "conf" / "js"
@@ -52,9 +53,10 @@ def world():
             github, google, facebook = provider.github, provider.google, provider.facebook
             sites[key] = site = Site(
                 "client%d" % len(sites), "event", databases.make("sqlite3"), provider,
-                Settings(mount="\n".join(lines), throttle=throttle, faketime="+0", providers=[
-                    github.options + " redirect-uri=http://localhost:{port}/page.html",
-                    google.options, facebook.options]))
+                Settings(mount="\n".join(lines), throttle=throttle, faketime="+0", more=STATUS,
+                         providers=[
+                             github.options + " redirect-uri=http://localhost:{port}/page.html",
+                             google.options, facebook.options]))
             site.httpd.start()
             for file in JS.iterdir():
                 shutil.copy(file, site.httpd.docs)
@@ -186,9 +188,7 @@ def tab(browser):
 
 def refreshes(site, path="token/refresh/"):
     """How often the server was asked to refresh."""
-    time.sleep(0.1)                 # it logs when it has answered
-    log = pathlib.Path(site.httpd.access_log).read_text()
-    return log.count("POST /api/social-auth/%s " % path)
+    return site.httpd.whole_access_log().count("POST /api/social-auth/%s " % path)
 
 
 def options_of(mode, more=""):

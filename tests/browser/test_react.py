@@ -5,7 +5,6 @@ import json
 import pathlib
 import subprocess
 import threading
-import time
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -15,6 +14,7 @@ from support import paths
 from support.database import Databases
 from support.dialogs import Dialogs
 from support.fake_provider import FACEBOOK_APP, GOOGLE_CLIENT, FakeProvider
+from support.httpd import STATUS
 from support.site import STRONG, Settings, Site
 
 REACT = pathlib.Path(__file__).resolve().parents[1] / "react"
@@ -71,7 +71,7 @@ def site(request, db, origin, provider):
     databases = Databases()
     more = CREDENTIALS if request.param == "cookies" else ""
     made = Site("react-%s-%s" % (db, request.param), "event", databases.make(db), provider,
-                Settings(mount=CORS % (origin, LIFETIME) + more, faketime="+0",
+                Settings(mount=CORS % (origin, LIFETIME) + more, faketime="+0", more=STATUS,
                          providers=[provider.google.options, provider.facebook.options]))
     made.httpd.start()
     made.in_cookies = request.param == "cookies"
@@ -145,9 +145,7 @@ class App:
 
 
 def grants(site):
-    time.sleep(0.1)                 # it logs when it has answered
-    log = pathlib.Path(site.httpd.access_log).read_text()
-    return log.count('"POST /api/social-auth/token HTTP')
+    return site.httpd.whole_access_log().count('"POST /api/social-auth/token HTTP')
 
 
 @DATABASES

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 
 from . import paths, ports
 
@@ -43,6 +44,8 @@ MaxRequestWorkers 40
 ServerLimit 40
 MaxConnectionsPerChild 0
 """
+# For whole_access_log(), and for who may look.
+STATUS = '<Location "/server-status">\n    SetHandler server-status\n</Location>'
 MODULES = ["authn_core", "authz_core", "authz_user", "authz_host", "access_compat", "mime", "dir",
            "alias", "env", "headers", "setenvif", "reqtimeout", "dbd", "remoteip", "status"]
 
@@ -269,6 +272,18 @@ class Httpd:
         """So much further from the real time than before."""
         with open(self.clock_file) as f:
             self.set_clock("%d" % (int(f.read()) + seconds))
+
+    # -- access log
+    def whole_access_log(self):
+        """With every request that has been answered, which httpd logs afterwards. Needs STATUS."""
+        def is_idle():
+            url = "http://127.0.0.1:%d/server-status?auto" % self.port
+            with urllib.request.urlopen(url, timeout=15) as told:
+                workers = told.read().decode().partition("Scoreboard: ")[2]
+            return workers.count("W") + workers.count("L") == 1     # who tells it
+        self.wait_for(is_idle, "idle workers")
+        with open(self.access_log) as f:
+            return f.read()
 
     # -- error log
     def log(self):
