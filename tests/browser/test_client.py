@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from selenium.webdriver.support.ui import WebDriverWait
 
 from support import paths
 from support.client import Browser
@@ -634,8 +635,7 @@ def test_by_popup(site, tab, dialogs, mode):
     for method, name in (("signInWith", "google"), ("link", "github")):
         page("await auth.%s(%s.%s, {popup: true})" % (method, providers(dialogs), name))
     assert page.linked() == {"GitHub", "Google"}
-    page.browser.execute_async_script("setTimeout(arguments[0], 300)")
-    assert page.browser.window_handles == [page.handle]
+    WebDriverWait(page.browser, 10).until(lambda b: b.window_handles == [page.handle])
 
 
 @MODES
