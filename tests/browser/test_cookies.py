@@ -90,8 +90,7 @@ def test_T137_T144_a_form_of_another_site_changes_nothing(browser, site, elsewhe
     before = site.db.dump()
     browser.get(elsewhere(EVIL % (site.url, path, encoding)))
     browser.execute_script("document.forms[0].submit()")
-    browser.execute_async_script("setTimeout(arguments[0], 200)")
-    assert browser.current_url.endswith(path)
+    WebDriverWait(browser, 20).until(lambda b: b.current_url.endswith(path))
     assert site.db.dump() == before
     browser.get(site.url + "/page.html")
     assert call(browser, "linked-accounts/")[0] == 200
