@@ -393,6 +393,15 @@ static void test_one_identity_links_to_one_user(void **state)
 }
 
 /* Runner 0 takes the account back; the others come while it has not committed. */
+static int reclaimed;
+
+static void wait_for_reclaim(void)
+{
+    while (!__atomic_load_n(&reclaimed, __ATOMIC_ACQUIRE)) {
+        apr_sleep(1000);
+    }
+}
+
 static void run_reclaim(runner_t *r)
 {
     sa_email_match_t match;
@@ -401,6 +410,7 @@ static void run_reclaim(runner_t *r)
     ok(sa_work_begin(work));
     ok(sa_store_user_by_email(work, "ada@x.test", "theirs", &match));
     ok(sa_store_reclaim_user(work, match.user->id, "!", NOW));
+    __atomic_store_n(&reclaimed, 1, __ATOMIC_RELEASE);
     apr_sleep(apr_time_from_msec(300));
     ok(sa_work_commit(work));
     sa_work_close(work);
@@ -414,7 +424,7 @@ static void run_login_into_reclaim(runner_t *r)
         run_reclaim(r);
         return;
     }
-    apr_sleep(apr_time_from_msec(100));
+    wait_for_reclaim();
     sa_work_t *work = work_on(r->db, r->pool);
     ok(sa_store_login_linked(work, "iss", "1", NULL, 0, new_session(r->pool, "late"), NULL, NULL,
                              &user));
@@ -431,7 +441,7 @@ static void run_link_into_reclaim(runner_t *r)
         run_reclaim(r);
         return;
     }
-    apr_sleep(apr_time_from_msec(100));
+    wait_for_reclaim();
     sa_work_t *work = work_on(r->db, r->pool);
     ok(sa_store_link(work, r->arg, "early", &link, NULL, NOW, &verdict));
     sa_work_close(work);
@@ -444,6 +454,7 @@ static void test_T47_no_login_slips_through_a_reclaim(void **state)
     runner_t runners[2];
 
     make_link(db, make_user(db, "ada@x.test", "ada"), "iss", "1");
+    reclaimed = 0;
     at_once(db, 2, run_login_into_reclaim, NULL, runners);
     assert_int_equal(runners[1].outcome, 0);
     assert_int_equal(db_int(db, "SELECT count(*) FROM sa_sessions"), 0);
@@ -456,6 +467,7 @@ static void test_T48_no_link_slips_through_a_reclaim(void **state)
     const char *id = make_user(db, "ada@x.test", "ada");
 
     make_session(db, id, "early");
+    reclaimed = 0;
     at_once(db, 2, run_link_into_reclaim, (void *)(uintptr_t)id, runners);
     assert_int_equal(runners[1].outcome, SA_LINK_NO_USER);
     assert_int_equal(db_int(db, "SELECT count(*) FROM sa_links"), 0);
