@@ -82,9 +82,9 @@ static route_t *route_of(mock_t *mock, const char *path)
 static void wait_changed(mock_t *mock)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += PATIENCE;
-    if (pthread_cond_timedwait(&mock->changed, &mock->mutex, &until) == ETIMEDOUT) {
+    if (pthread_cond_clockwait(&mock->changed, &mock->mutex, CLOCK_MONOTONIC, &until) == ETIMEDOUT) {
         die("nothing happened for too long");
     }
 }

@@ -263,8 +263,8 @@ void *APR_THREAD_FUNC login_thread(apr_thread_t *thread, void *data)
     (void)thread;
     apr_pool_create(&p, NULL);
     sa_error_t *error = sa_jwks_verify(login->provider, &env, p, login->token, &jwt);
-    login->failed = error != NULL;
     login->failure = error ? error->kind : SA_E_REQUIRED;
+    __atomic_store_n(&login->failed, error != NULL, __ATOMIC_RELEASE);
     apr_pool_destroy(p);
     return NULL;
 }

@@ -147,7 +147,7 @@ static void work_once(sa_hash_gate_t *gate)
 /* Somebody stays inside: of six who come, two may wait, in vain, and four hear at once. */
 static void test_T75_bounded_queue_and_time(void **state)
 {
-    sa_hash_gate_t *gate = fresh_gate(1, 2, 2, 3000);
+    sa_hash_gate_t *gate = fresh_gate(1, 2, 2, 6000);
     sa_hash_stay_t stay;
 
     assert_true(sa_hash_gate_enter(gate, 1, &stay));
@@ -158,10 +158,10 @@ static void test_T75_bounded_queue_and_time(void **state)
     while (__atomic_load_n(&board->refused, __ATOMIC_SEQ_CST) < 4) {
         apr_sleep(1000);
     }
-    assert_true(now_ms() - start < 2500);
+    assert_true(now_ms() - start < 5500);
     while (waitpid(-1, NULL, 0) > 0) {
     }
-    assert_in_range(now_ms() - start, 2990, 9000);
+    assert_in_range(now_ms() - start, 5990, 20000);
     assert_int_equal(board->refused, 6);
     sa_hash_gate_leave(gate, &stay, 0);
     come_and_go(gate, 1, 0);
@@ -170,7 +170,7 @@ static void test_T75_bounded_queue_and_time(void **state)
 
 static void *enter_once(void *gate)
 {
-    come_and_go(gate, 1, 200);
+    come_and_go(gate, 1, 1500);
     return NULL;
 }
 
@@ -226,7 +226,7 @@ static void test_T222_T75_killed_inside(void **state)
         }
         assert_int_equal(board->entered, 20 * (round + 1));
         assert_int_equal(board->refused, 0);
-        assert_true(now_ms() - start < 2000);
+        assert_true(now_ms() - start < 50000);
     }
     /* Those who were killed in line took no place with them. */
     sa_hash_stay_t stay;
@@ -258,7 +258,7 @@ static void test_T222_T75_a_death_lets_the_next_in(void **state)
     int64_t start = now_ms();
     all_end(&waiter, 1);
     assert_int_equal(board->entered, 1);
-    assert_true(now_ms() - start < 5000);
+    assert_true(now_ms() - start < 20000);
 }
 
 static int64_t stay_ms(sa_hash_gate_t *gate, int outcome, int busy_ms)
@@ -275,19 +275,19 @@ static int64_t stay_ms(sa_hash_gate_t *gate, int outcome, int busy_ms)
 /* As long as hashes of other costs are about, all refusals take as long as theirs. */
 static void test_T181_refusals_keep_one_pace(void **state)
 {
-    sa_hash_gate_t *gate = fresh_gate(1, 2, 1, 1000);
+    sa_hash_gate_t *gate = fresh_gate(1, 2, 1, 600);
 
-    assert_true(stay_ms(gate, SA_HASH_REFUSED, 0) < 150);
-    stay_ms(gate, SA_HASH_SLOW, 200);
-    assert_in_range(stay_ms(gate, SA_HASH_REFUSED, 0), 195, 5000);
-    assert_in_range(stay_ms(gate, SA_HASH_REFUSED | SA_HASH_SLOW, 20), 195, 5000);
-    assert_true(stay_ms(gate, 0, 0) < 150);
+    assert_true(stay_ms(gate, SA_HASH_REFUSED, 0) < 850);
+    stay_ms(gate, SA_HASH_SLOW, 900);
+    assert_in_range(stay_ms(gate, SA_HASH_REFUSED, 0), 895, 5000);
+    assert_in_range(stay_ms(gate, SA_HASH_REFUSED | SA_HASH_SLOW, 20), 880, 5000);
+    assert_true(stay_ms(gate, 0, 0) < 850);
     /* One that was slow by accident is forgotten. */
     for (int i = 0; i < 64; i++) {
         stay_ms(gate, SA_HASH_SLOW, 10);
     }
-    assert_in_range(stay_ms(gate, SA_HASH_REFUSED, 0), 20, 150);
-    stay_ms(gate, SA_HASH_SLOW, 200);
+    assert_in_range(stay_ms(gate, SA_HASH_REFUSED, 0), 20, 850);
+    stay_ms(gate, SA_HASH_SLOW, 900);
     /* The pause holds no turn. */
     pid_t other = fork();
     assert_true(other >= 0);

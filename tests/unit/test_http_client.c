@@ -343,7 +343,7 @@ static void test_T195_deadline_of_the_login(void **state)
     sa_identity_t *identity;
 
     (void)state;
-    env.deadline = sa_http_clock() + 300;
+    env.deadline = sa_http_clock() + 3000;
     mock_reply(mock, &(mock_reply_t){ .path = "/user", .way = MOCK_SILENT });
     provider->limits.total_ms = 60000;
     assert_kind(by_code(provider, &identity), SA_E_PROVIDER_TIMEOUT);

@@ -202,7 +202,7 @@ static void test_T89_rsa_65536_bits_in_bounded_time(void **state)
     double start = seconds();
     assert_null(load(pem, SA_ALG_RS256, NULL, &why));
     assert_null(from_jwk(rsa_jwk(8192, "AQAB"), SA_ALG_NONE, SA_JWK_PUBLIC_ONLY));
-    assert_true(seconds() - start < 0.05);
+    assert_true(seconds() - start < 0.5);
 }
 
 static void test_T89_jwk_rsa(void **state)

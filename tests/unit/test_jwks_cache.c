@@ -351,6 +351,22 @@ static void test_T201_busy_renewal_uses_up_nothing(void **state)
     assert_int_equal(sa_document_fetches(env.shared), 1);
 }
 
+/* Waits until so many of them have failed. */
+static void wait_failed(const login_t *logins, int n, int wanted)
+{
+    for (int tries = 0; tries < 10000; ++tries) {
+        int failed = 0;
+        for (int i = 0; i < n; ++i) {
+            failed += __atomic_load_n(&logins[i].failed, __ATOMIC_ACQUIRE);
+        }
+        if (failed >= wanted) {
+            return;
+        }
+        apr_sleep(apr_time_from_msec(1));
+    }
+    fail_msg("fewer than %d have failed", wanted);
+}
+
 static void test_T195_waiters_for_the_first_set_are_bounded(void **state)
 {
     const sa_provider_t *provider = make_idp();
@@ -368,7 +384,7 @@ static void test_T195_waiters_for_the_first_set_are_bounded(void **state)
         threads[i] = spawn(&logins[i]);
     }
     mock_wait(mock, "/jwks", 1);
-    apr_sleep(apr_time_from_msec(1000));
+    wait_failed(logins, 12, 8);
     mock_release(mock);
     for (int i = 0; i < 12; ++i) {
         join(threads[i]);
