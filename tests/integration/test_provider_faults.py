@@ -298,7 +298,7 @@ def test_T197_huge_answers(make_site, path, kind):
         assert answer.word in ("provider_unavailable", "provider_rejected")
     site.provider.release()
     assert site.counts() == before
-    assert site.httpd.rss() < 400000
+    assert site.httpd.largest() < 400000
     check.signed_in(site.github_login())
 
 

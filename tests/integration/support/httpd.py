@@ -244,16 +244,16 @@ class Httpd:
                              stdout=subprocess.PIPE, text=True).stdout
         return [int(x) for x in out.split()]
 
-    def rss(self):
-        """kB of parent and children."""
-        total = 0
+    def largest(self):
+        """kB of memory of the largest of parent and children."""
+        most = 0
         for pid in [self.process.pid] + self.children():
             try:
                 with open("/proc/%d/status" % pid) as f:
-                    total += int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
+                    most = max(most, int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)))
             except (OSError, AttributeError):
                 pass
-        return total
+        return most
 
     def set_clock(self, text):
         """ "+1h", "-30" (seconds): so far from the real time; "@2030-01-01 00:00:00" (UTC): this time now."""
