@@ -163,7 +163,7 @@ def test_T36_wrong_client_secret_is_in_the_log(make_site, provider):
     (Reply(drop=True), "provider_unavailable"), (Reply(hang=True), "provider_timeout"),
     (Reply(400, {"error": {"code": 190, "message": "evil"}}), "provider_rejected")])
 def test_T199_facebook_misbehaves(facebook_site, path, reply, word):
-    site = facebook_site(mount="SocialAuthTimeout connect=1 total=1")
+    site = facebook_site(mount="SocialAuthTimeout connect=5 total=5" if word == "provider_timeout" else "")
     site.expect_log(r"facebook: (token endpoint|me): ")
     before = site.counts()
     with site.provider.scripted(path, reply):
