@@ -119,7 +119,8 @@ def test_taken(site):
     assert site.counts()["sa_users"] == 1
 
 
-def test_T55_parallel_registrations_of_one_address(site):
+def test_T55_parallel_registrations_of_one_address(make_site):
+    site = make_site(server="SocialAuthHashConcurrency 16")
     answers = at_once([lambda n=n: create(site, username="ada%d" % n) for n in range(8)])
     assert sorted(a.status for a in answers) == [201] + [400] * 7, answers
     assert site.counts()["sa_users"] == 1

@@ -21,6 +21,7 @@ from support.jose import Key, b64, make
 from support.load import Load
 from support.pki import Authority
 from support.site import SECRET, STRONG
+from test_login_rules import WIDE
 
 
 # The old generation's children are told to go; how many linger is httpd's affair.
@@ -184,8 +185,9 @@ PBKDF2_OF_SECRET = "pbkdf2_sha256$1000$seasalt$+hs9qSCcGyNSGDNojIEbomuX9WI/mzTF5
 
 
 @pytest.mark.db
-def test_T68_several_first_logins_of_an_imported_hash(site):
+def test_T68_several_first_logins_of_an_imported_hash(make_site):
     """Each finds the old hash and betters it: one of them does, all are signed in."""
+    site = make_site(server="SocialAuthHashConcurrency 16")
     site.make_user("ada@example.org", password=None)
     site.db.query("UPDATE sa_users SET password = ?", PBKDF2_OF_SECRET)
     for answer in at_once([lambda: site.password_login("ada@example.org", "secret")] * 6):
@@ -501,8 +503,9 @@ def test_T117_after_the_interval(make_site):
 @pytest.mark.db
 @pytest.mark.process
 @pytest.mark.limit(300)
-def test_T115_32_at_once_share_one_successor(make_site):
-    site = make_site(mount="SocialAuthRefreshReuseInterval 10")
+def test_T115_32_at_once_share_one_successor(make_site, cell):
+    site = make_site(mount="SocialAuthRefreshReuseInterval 60",
+                     mpm_settings=WIDE if cell[0] == "event" else None)
     for _ in range(8):
         tokens = site.tokens(site.github_login())
         browsers = [site.browser() for _ in range(32)]
@@ -516,8 +519,9 @@ def test_T115_32_at_once_share_one_successor(make_site):
 @pytest.mark.db
 @pytest.mark.process
 @pytest.mark.limit(300)
-def test_T115_32_at_once_without_an_interval(make_site):
-    site = make_site(mount="SocialAuthRefreshReuseInterval 0")
+def test_T115_32_at_once_without_an_interval(make_site, cell):
+    site = make_site(mount="SocialAuthRefreshReuseInterval 0",
+                     mpm_settings=WIDE if cell[0] == "event" else None)
     site.expect_log(r"reuse|refresh")
     for _ in range(8):
         tokens = site.tokens(site.github_login())
@@ -578,14 +582,16 @@ def test_T130_ids_are_unique_across_children(site):
     site.make_user("ada@example.org")
     seen = []
 
-    def some():
-        browser = site.browser()
-        tokens = site.tokens(site.github_login(browser))
+    def some(browser, tokens):
         for _ in range(10):
             tokens = browser.post("token/refresh/", {"refresh": tokens["refresh"]}).json()
             seen.extend(jose.claims_of(t)["jti"] for t in tokens.values())
         browser.close()
-    threads = [threading.Thread(target=some) for _ in range(10)]
+    threads = []
+    for _ in range(10):
+        browser = site.browser()
+        tokens = site.tokens(site.github_login(browser))
+        threads.append(threading.Thread(target=some, args=(browser, tokens)))
     for t in threads:
         t.start()
     for t in threads:
