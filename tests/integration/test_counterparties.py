@@ -58,7 +58,8 @@ def trusting(make_site, pki):
     """make_site for providers whose certificates our own CA signed."""
     def make(*providers, mount="", **more):
         return make_site(providers=list(providers),
-                         mount="SocialAuthCABundle %s\n%s" % (pki[0], mount), **more)
+                         mount="SocialAuthCABundle %s\nSocialAuthTimeout connect=10 total=30\n%s"
+                         % (pki[0], mount), **more)
     return make
 
 
@@ -172,10 +173,11 @@ def test_T28_id_token_outside_its_time(trusting, op):
 
 
 def test_T29_old_id_token_without_a_state(trusting, op):
-    site = trusting(op.options, mount="SocialAuthMaxTokenAge 1")
+    site = trusting(op.options, mount="SocialAuthMaxTokenAge 60", private=True, faketime="+0")
     token = op.id_token()
-    time.sleep(2.1)
+    site.httpd.set_clock("+65")
     refused_token(site, token)
+    site.httpd.set_clock("+0")
     accepted_token(site, op.id_token())
 
 

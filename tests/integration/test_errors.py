@@ -309,7 +309,7 @@ def test_expired_token(make_site):
     site = make_site(mount="SocialAuthAccessTokenLifetime 60", faketime="+0", private=True)
     site.httpd.set_clock("+0")
     access = site.tokens(site.github_login())["access"]
-    site.httpd.set_clock("+57")
+    site.httpd.set_clock("+30")
     assert site.browser().get("linked-accounts/", bearer=access).status == 200
     site.httpd.set_clock("+62")
     check.access_refused(site.browser().get("linked-accounts/", bearer=access))

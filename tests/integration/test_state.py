@@ -451,7 +451,7 @@ def test_T5_state_of_one_provider_at_another(site, browser):
 
 def test_T4_lifetime(make_site, code):
     site = make_site(mount="SocialAuthStateMaxAge 300", faketime="+0", private=True)
-    for seconds, works in ((297, True), (302, False)):
+    for seconds, works in ((270, True), (302, False)):
         site.httpd.set_clock("+0")
         browser = site.browser()
         state = site.state(browser)["state"]

@@ -547,7 +547,7 @@ def test_T132_absolute_end_of_a_session(make_site):
     site.httpd.set_clock("+350")
     tokens = check.signed_in(refresh(site, tokens["refresh"]))
     assert jose.claims_of(tokens["refresh"])["exp"] <= born + 600
-    site.httpd.set_clock("+590")
+    site.httpd.set_clock("+560")
     tokens = check.signed_in(refresh(site, tokens["refresh"]))
     site.httpd.set_clock("+605")
     answer = refresh(site, tokens["refresh"])
