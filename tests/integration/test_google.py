@@ -276,7 +276,7 @@ def test_T89_T203_jwks_vectors(make_site, case):
     token = make(site.provider.google.claims(), vector_key())
     start = time.monotonic()
     answer = post(site.browser(), token)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 9
     if case["expect"] == "ok":
         check.signed_in(answer)
     else:

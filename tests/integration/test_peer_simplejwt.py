@@ -125,7 +125,7 @@ case = suite.case
 
 EMAIL = "ada@example.org"
 KEY = Key("HS256", "", secret=SECRET.encode())
-LATER, EARLIER = 600, -1
+LATER, EARLIER = 600, -30
 
 
 def test_every_case_is_here():
@@ -261,7 +261,7 @@ def test_refresh(ada, pair):
     old, claims = jose.claims_of(pair["refresh"]), jose.claims_of(
         check.signed_in(refresh(ada, altered(pair["refresh"], test_claim="x")))["access"])
     assert claims["token_type"] == "access" and claims["exp"] == claims["iat"] + 3600
-    assert abs(claims["iat"] - time.time()) < 5
+    assert abs(claims["iat"] - time.time()) < 60
     assert {k: claims[k] for k in ("sid", "sub", "user_id", "auth_time", "amr")} == {
         k: old[k] for k in ("sid", "sub", "user_id", "auth_time", "amr")}
     assert claims["jti"] != old["jti"] and claims["exp"] != old["exp"] and "test_claim" not in claims
@@ -565,7 +565,7 @@ def test_claims(ada, pair):
     and as both read it, and `sub` is the string."""
     for token, lifetime in ((pair["access"], 3600), (pair["refresh"], 86400)):
         claims = jose.claims_of(token)
-        assert claims["exp"] == claims["iat"] + lifetime and abs(claims["iat"] - time.time()) < 5
+        assert claims["exp"] == claims["iat"] + lifetime and abs(claims["iat"] - time.time()) < 60
         assert claims["user_id"] == ada.ada and claims["sub"] == str(ada.ada)
         assert {"token_type", "jti"} <= set(claims)
 

