@@ -14,6 +14,7 @@ import pytest
 from support.config_bench import (SECRET, WHSEC, Bench, is_check_error, is_one_sentence_about)
 from support.paths import HTTPD, TOP, server_environment
 from support.pki import Authority
+from support.ports import free_port
 
 REFERENCE = os.path.join(TOP, "conf", "social_auth.conf.reference")
 
@@ -355,7 +356,7 @@ def test_the_shipped_example_works(bench):
 def test_htaccess_is_refused(bench):
     root = bench.path("htdocs")
     os.mkdir(root)
-    port = _free_port()
+    port = free_port()
     with open(os.path.join(root, ".htaccess"), "w", encoding="utf-8") as file:
         file.write("SocialAuthLeeway 5\n")
     ready = bench.test(server=_runtime_lines(port) + [
@@ -382,12 +383,6 @@ def test_showing_the_configuration_reads_no_secret(bench):
     assert not os.path.exists(ran)
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _log(bench):
     try:
         with open(bench.path("error.log"), encoding="utf-8", errors="replace") as file:
@@ -405,8 +400,8 @@ def _refuses(port):
 
 
 def _wait_for(what, seconds=15):
-    end = time.time() + seconds
-    while time.time() < end:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         if what():
             return True
         time.sleep(0.05)
@@ -444,7 +439,7 @@ class Running:
 
 @pytest.mark.parametrize("damage", ["emptied", "removed", "opened"])
 def test_T224_reload_with_a_bad_key_never_serves(bench, damage):
-    port = _free_port()
+    port = free_port()
     key = bench.file("key", SECRET)
     ready = bench.test(["SocialAuthJWTKey file:" + key], server=_runtime_lines(port))
     assert ready.code == 0, ready.err
@@ -461,7 +456,7 @@ def test_T224_reload_with_a_bad_key_never_serves(bench, damage):
 
 
 def test_start_says_disabled_providers_once(bench):
-    ready = bench.test(["SocialAuthProvider google"], server=_runtime_lines(_free_port()))
+    ready = bench.test(["SocialAuthProvider google"], server=_runtime_lines(free_port()))
     assert ready.code == 0, ready.err
     running = Running(bench)
     with running:
