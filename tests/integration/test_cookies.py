@@ -10,6 +10,7 @@ ACCESS, REFRESH = "__Host-sa-access", "__Secure-sa-refresh"
 APP = "https://app.example.test"
 COOKIE, BOTH = "SocialAuthTokenDelivery cookie", "SocialAuthTokenDelivery both"
 SAME = {"Sec-Fetch-Site": "same-origin", "X-Requested-With": "XMLHttpRequest"}
+FORM = "application/x-www-form-urlencoded"
 MODES = pytest.mark.parametrize("mode", [COOKIE, BOTH], ids=["cookie", "both"])
 
 
@@ -327,23 +328,51 @@ REFUSED = {
     "null": {"X-Requested-With": "x", "Origin": "null"},
     "null, same-origin": {"X-Requested-With": "x", "Origin": "null", "Sec-Fetch-Site": "same-origin"},
     "no preflight": {"Sec-Fetch-Site": "same-origin"},
-    "form": {"Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded"},
+    "form": {"Sec-Fetch-Site": "same-origin", "Content-Type": FORM},
     "text": {"Sec-Fetch-Site": "same-origin", "Content-Type": "text/plain"},
     "json in disguise": {"Sec-Fetch-Site": "same-origin",
                          "Content-Type": "text/plain; x=application/json"},
 }
 
 
+ACCOUNT = "SELECT email, username, password, is_active FROM sa_users"
+MAILS = ("SocialAuthSMTP smtp://127.0.0.1:9", "SocialAuthMailFrom noreply@site.example",
+         "SocialAuthEmailVerification optional")
+
+
+def acts(site, sid):
+    """What the cookie alone would do, with good fields."""
+    client = {"client_id": site.app["client_id"]}
+    return [("POST", "token/refresh/", {}), ("POST", "token/blacklist/", {}), ("POST", "revoke-token", {}),
+            ("POST", "token", {"grant_type": "refresh_token", **site.app}),
+            ("POST", "google/link/", {"token": site.provider.google.id_token()}),
+            ("POST", "github/unlink/", {}),
+            ("POST", "disconnect-backend", {"backend": "github", "association_id": "1"}),
+            ("PATCH", "currentUser/", {"username": "eve"}), ("DELETE", "currentUser/", {"password": STRONG}),
+            ("DELETE", "sessions/%s/" % sid, {}),
+            ("POST", "invalidate-sessions", client), ("POST", "invalidate-refresh-tokens", client),
+            ("POST", "password/change/", {"old_password": STRONG, "new_password": STRONG + "!"}),
+            ("POST", "email/change/", {"email": "eve@example.org", "password": STRONG}),
+            ("POST", "email/verify/resend/", {})]
+
+
 @MODES
 @pytest.mark.parametrize("headers", REFUSED.values(), ids=list(REFUSED))
 def test_T137_what_another_site_could_send(shop, mode, headers):
-    site = shop(mode)
+    """Whether its fields are all right, or are none."""
+    site = shop(mode, *MAILS)
     browser = signed_in(site)
-    before = site.counts()
-    for path in ("token/refresh/", "token/blacklist/", "revoke-token", "google/link/",
-                 "google/unlink/"):
-        forged(browser.post(path, headers=headers))
-    assert site.counts() == before and sessions(site) == 1
+    site.db.query("INSERT INTO sa_links (issuer, subject, user_id, provider, linked_at)"
+                  " VALUES ('https://github.com', '1', ?, 'github', 1)", site.ada)
+    sid = site.db.value("SELECT sid FROM sa_sessions")
+    before = site.counts(), site.db.one(ACCOUNT)
+    untyped = {name: value for name, value in headers.items() if name != "Content-Type"}
+    for method, path, fields in acts(site, sid):
+        if path != "token":
+            forged(browser.request(method, path, headers=headers))
+        if headers.get("Content-Type", FORM) == FORM:
+            forged(browser.request(method, path, form=fields, headers=untyped))
+    assert (site.counts(), site.db.one(ACCOUNT)) == before and sessions(site) == 1
     assert refresh(browser).status == 200
 
 
