@@ -7,6 +7,8 @@ import pytest
 from support import check, jose
 from support.client import at_once
 from support.site import STRONG
+from test_convert_token import convert
+from test_oauth2 import granted
 
 ACCOUNT_WORDS = "SELECT email, username, email_verified, is_active, is_staff, is_superuser FROM sa_users"
 
@@ -513,6 +515,38 @@ def test_T133_nobody_gets_anothers_answer(wide_site):
     results = at_once([lambda p=p: again(p) for p in people])
     for person, result in zip(people, results):
         assert result == {owner[str(person["user"]["id"])]}
+
+
+def test_T133_nobody_gets_anothers_conversion(make_site, provider):
+    site = make_site(mpm_settings=WIDE, providers=[provider.github.options, provider.google.options,
+                                                   provider.facebook.options + " email-trust=verified"])
+    site.expect_log("AH00161: server reached MaxRequestWorkers")
+    app = site.application()
+
+    def token_of(n):
+        email, name = "p%d@gmail.com" % n, "Ada%d" % n
+        if n % 2:
+            return email, "facebook", provider.facebook.token(provider.facebook.user(email=email, first_name=name))
+        return email, "google-oauth2", provider.google.access_token(email=email, sub=str(10000 + n), given_name=name)
+
+    def again(n):
+        browser, (email, backend, token) = site.browser(), token_of(n)
+        subjects = set()
+        for _ in range(5):
+            got = granted(convert(site, backend, token, app, browser))
+            assert (got["user"]["email"], got["user"]["first_name"]) == (email, "Ada%d" % n)
+            fresh = granted(browser.post("token", {"grant_type": "refresh_token",
+                                                   "refresh_token": got["refresh_token"], **app}))
+            assert jose.claims_of(fresh["refresh_token"])["sid"] == jose.claims_of(got["refresh_token"])["sid"]
+            subjects |= {jose.claims_of(tokens[kind])["sub"] for tokens in (got, fresh)
+                         for kind in ("access_token", "refresh_token")}
+            me = browser.get("currentUser/", bearer=fresh["access_token"]).json()
+            assert me["email"] == email and subjects == {str(me["id"])}
+        browser.close()
+        return email, subjects
+    results = at_once([lambda n=n: again(n) for n in range(50)])
+    owners = {email: {str(id)} for id, email in site.db.query("SELECT id, email FROM sa_users")}
+    assert dict(results) == owners
 
 
 # ---- before step 2: an imported link that names the identity by its address only
