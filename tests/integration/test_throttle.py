@@ -468,6 +468,30 @@ def test_T181_imported_hashes_take_the_same_time(make_site):
 
 
 @pytest.mark.db
+def test_T120_unknown_and_wrong_clients_take_the_same_time(site):
+    """Of the secrets that socialauthctl made. An imported one is hashed as slowly as where it comes from until it is
+    used for the first time: that is outside of this."""
+    app, browser = site.application(), site.browser(held=False)
+    clients = {"wrong": {**app, "client_secret": "x" * len(app["client_secret"])},
+               "unknown": {**app, "client_id": "x" * len(app["client_id"])}}
+
+    def spread():
+        took = collections.defaultdict(list)
+        for _ in range(300):
+            for sort, client in clients.items():
+                start = time.perf_counter()
+                answer = browser.post("introspect", {"token": "x", **client})
+                took[sort].append(time.perf_counter() - start)
+                assert (answer.status, answer.word) == (401, "invalid_client"), answer
+        deciles = [statistics.quantiles(times, n=10)[0] for times in took.values()]
+        return max(deciles) / min(deciles)
+    spreads = []
+    while len(spreads) < 3 and (not spreads or spreads[-1] >= 1.1):
+        spreads.append(spread())
+    assert spreads[-1] < 1.1, spreads
+
+
+@pytest.mark.db
 def test_T180_all_sorts_of_accounts_get_the_same_answer(site):
     browser = site.browser()
     seen = {}
