@@ -215,3 +215,12 @@ def test_T108_T124_other_methods(site):
             wrong_method(browser.request(method, path), method, {"POST", "OPTIONS"})
     for method in ("POST", "PUT", "FOO"):
         wrong_method(browser.request(method, "currentUser/"), method, {"GET", "HEAD", "PATCH", "DELETE", "OPTIONS"})
+
+
+def test_T98_T99_query_of_the_list(make_site):
+    site = make_site(mount="SocialAuthUserList public")
+    for query, why in (("limit=1&limit=1", "a field is given twice"), ("after=%00", "control character"),
+                       ("after=%ff", "invalid UTF-8"), ("x=%zz", "malformed percent escape")):
+        check.refusal(site.browser().get("all/?" + query), 400, "parse_error",
+                      {"detail": "Query string parse error - " + why})
+    assert site.browser().get("all/?limit=1").status == 200
