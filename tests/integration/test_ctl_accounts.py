@@ -383,15 +383,12 @@ def test_notify_of_ended_sessions(make_site):
     user = site.make_user("p@example.org", "p")
     make_link(site.db, user)
     make_session(site.db, user)
-    listener = site.db.connect()
-    listener.autocommit = True
-    listener.cursor().execute("LISTEN social_auth")
+    listener = site.db.listen()
     for command in (["tokens", "revoke", "--user", "p"], ["tokens", "revoke", "--user", "p"],
                     ["links", "delete", "p", "github"], ["users", "delete", "p", "--yes"]):
         assert on_site(site)(*command).status == 0
-    listener.poll()
-    types = [notice.payload.split('"type"')[1].split('"')[1] for notice in listener.notifies]
-    assert types == ["sessions_revoked", "unlink_account_successful", "user_deleted"]
+    assert [event["type"] for event in listener.heard()] \
+        == ["sessions_revoked", "unlink_account_successful", "user_deleted"]
     listener.close()
 
 

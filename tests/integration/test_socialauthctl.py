@@ -405,14 +405,11 @@ def test_typing_takes_its_time(databases, cell):
 def test_notify_of_the_administrator(make_site):
     site = make_site(private=True, mount="SocialAuthNotify On")
     site.make_user("p@example.org", "p")
-    listener = site.db.connect()
-    listener.autocommit = True
-    listener.cursor().execute("LISTEN social_auth")
+    listener = site.db.listen()
     on = ["-f", site.httpd.conf, "--httpd", paths.HTTPD]
     assert ctl(*on, "users", "deactivate", "p").status == 0
     assert ctl(*on, "users", "activate", "p").status == 0
-    listener.poll()
-    assert [json.loads(n.payload)["type"] for n in listener.notifies] == ["user_deactivated"]
+    assert [event["type"] for event in listener.heard()] == ["user_deactivated"]
     listener.close()
 
 

@@ -2,6 +2,7 @@
 tests, asked directly. SQL is written with ? for parameters and runs on both kinds."""
 import json
 import os
+import select
 import shutil
 import sqlite3
 import subprocess
@@ -135,6 +136,29 @@ class Sqlite(Database):
             connection.close()
 
 
+class Listener:
+    """Hears what is notified."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        connection.autocommit = True
+        connection.cursor().execute("LISTEN social_auth")
+
+    def heard(self):
+        """All that was notified since: what is committed later comes later."""
+        own, said = "the end %d" % id(self), []
+        self._connection.cursor().execute("NOTIFY social_auth, '%s'" % own)
+        while own not in said:
+            select.select([self._connection], [], [], 0.1)
+            self._connection.poll()
+            said += [notice.payload for notice in self._connection.notifies]
+            self._connection.notifies.clear()
+        return [json.loads(payload) for payload in said if payload != own]
+
+    def close(self):
+        self._connection.close()
+
+
 class Pgsql(Database):
     driver = "pgsql"
 
@@ -144,6 +168,9 @@ class Pgsql(Database):
 
     def connect(self):
         return psycopg2.connect(self.params)
+
+    def listen(self):
+        return Listener(self.connect())
 
     def _sql(self, sql):
         return sql.replace("%", "%%").replace("?", "%s")
