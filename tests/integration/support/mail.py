@@ -110,14 +110,14 @@ class MailServer:
             self._condition.notify_all()
         return "250 OK"
 
-    def wait(self, n=1, seconds=20):
+    def wait(self, n=1, seconds=60):
         """The first n mails."""
         with self._condition:
             assert self._condition.wait_for(lambda: len(self.mails) >= n, seconds), \
                 "waited in vain for mail %d: %r" % (n, self.mails)
         return self.mails[:n]
 
-    def next(self, seconds=20):
+    def next(self, seconds=60):
         """The first mail, taken away."""
         self.wait(1, seconds)
         return self.mails.pop(0)
