@@ -12,7 +12,6 @@ from support.ctl import ctl, failed, on_database, on_site
 from support.site import SECRET
 
 pytestmark = pytest.mark.db
-NOW = int(time.time())
 URL = "https://www.example.org"
 WEBHOOK = 'SocialAuthWebhook http://127.0.0.1:9/x "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="'
 ROOT = os.geteuid() == 0
@@ -221,22 +220,23 @@ def test_clocks_that_differ(site, tmp_path, offset, level):
 
 def test_what_piles_up(databases, cell):
     """Without a server, which would clear it away."""
+    now = int(time.time())
     database = databases.make(cell[1])
     on = on_database(database)
     user = int(on("--json", "users", "create", "--email", "p@example.org", "--no-password").json()["id"])
     for n, age in enumerate((7200, 4000, 60)):
         database.query("INSERT INTO sa_sessions (sid, user_id, jti, iat, exp, expires, auth_time)"
-                       " VALUES (?, ?, 'j', 1, 2, ?, 1)", "s%d" % n, user, NOW - age)
+                       " VALUES (?, ?, 'j', 1, 2, ?, 1)", "s%d" % n, user, now - age)
     for name, dead, late in (("d1", 1, 60), ("d2", 1, 9000), ("late", 0, 9000), ("young", 0, 60)):
         database.query("INSERT INTO sa_outbox (id, type, at, targets, next_attempt, dead)"
-                       " VALUES (?, 't', ?, 'https://hook.test/', ?, ?)", name, NOW, NOW - late, dead)
+                       " VALUES (?, 't', ?, 'https://hook.test/', ?, ?)", name, now, now - late, dead)
     for n, (age, dead, due) in enumerate(((-900, 1, 60), (-900, 0, 9000), (-900, 0, 60), (7200, 0, -60))):
         database.query("INSERT INTO sa_mails (id, kind, email, mount, created, expires, next_attempt, dead)"
-                       " VALUES (?, 'k', 'a@b.test', '/', 1, ?, ?, ?)", "m%d" % n, NOW - age, NOW - due, dead)
+                       " VALUES (?, 'k', 'a@b.test', '/', 1, ?, ?, ?)", "m%d" % n, now - age, now - due, dead)
     app, = on("--json", "applications", "create", "--name", "App", "--public").json()["client_id"],
     for n, age in enumerate((86400 + 7200, 86400)):
         database.query("INSERT INTO sa_codes (id, client_id, user_id, redirect_uri, scope, auth_time, expires)"
-                       " VALUES (?, ?, ?, '', '', 1, ?)", "c%d" % n, app, user, NOW - age)
+                       " VALUES (?, ?, ?, '', '', 1, ?)", "c%d" % n, app, user, now - age)
     found = examine(on("--json", "doctor"))
     assert sorted(found) == ["events", "expired rows", "mails"], found
     (level, text, todo), = found["expired rows"]

@@ -2,6 +2,7 @@
 import base64
 import collections
 import hashlib
+import itertools
 import os
 import re
 import statistics
@@ -84,14 +85,12 @@ def test_at_most_n_in_any_window(limited):
     site = limited("5/second")
     browser = site.browser()
     times = []
-    end = time.monotonic() + 4
-    while time.monotonic() < end:
+    while len(times) < 20:
         before = time.monotonic()
         if browser.get("github/state/").status == 200:
             times.append((before, time.monotonic()))
     for i in range(len(times) - 5):
         assert times[i + 5][1] - times[i][0] > 0.98, i
-    assert len(times) >= 15
 
 
 @pytest.mark.process
@@ -157,10 +156,13 @@ def test_T170_a_garbage_bearer_is_no_new_client(limited):
 
 # ---- who the client is
 
+_clients = itertools.count(1)
+
+
 @pytest.mark.parametrize("case", vectors.cases("hostile/http_inputs.json", "xff"))
 def test_T170_forwarded_for_from_anyone(make_site, case):
-    site = make_site(throttle="20/second")
-    source = "127.0.1.%d" % (1 + hash(case["id"]) % 200)
+    site = make_site(throttle="20/minute")
+    source = "127.0.1.%d" % next(_clients)
     got = []
     for i in range(60):
         answer = raw_one(site.port, b"GET /api/social-auth/github/state/ HTTP/1.1\r\nHost: localhost\r\n"
@@ -364,7 +366,7 @@ def test_T176_known_after_a_graceful_restart(limited):
 def test_T173_T174_burst_of_wrong_passwords(limited):
     """Counted before they are checked: no more are checked than the rate allows."""
     site = limited(account="50/hour")
-    site.expect_log("busy")
+    site.expect_log("busy", "all database connections are in use")
     site.make_user("ada@example.org")
     answers = at_once([lambda i=i: site.password_login("ada@example.org", "wrong",
                                                        site.browser(source="127.0.6.%d" % (1 + i)))
