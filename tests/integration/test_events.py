@@ -5,8 +5,8 @@ import collections
 import json
 import os
 import re
-import select
 import shutil
+import statistics
 import subprocess
 import time
 import uuid
@@ -41,7 +41,7 @@ def hooked(make_site, provider):
     return make
 
 
-def until(condition, what, seconds=20):
+def until(condition, what, seconds=60):
     deadline = time.monotonic() + seconds
     while True:
         got = condition()
@@ -130,7 +130,7 @@ def test_T236_one_registration_per_user(hooked, provider):
     answers += [login() for _ in range(3)]
     ok = sum(a.status == 200 for a in answers)
     assert ok == 19, answers
-    until(lambda: len(provider.asked("/hook")) >= 20, "the webhooks", 40)
+    until(lambda: len(provider.asked("/hook")) >= 20, "the webhooks")
     time.sleep(1.5)
     assert collections.Counter(types(received)) == {"new_user_registered": 1, "login_successful": 19}
     ids = [identifier for identifier, _ in received()]
@@ -205,7 +205,7 @@ FAILING = {
 @pytest.mark.parametrize("how", FAILING, ids=list(FAILING))
 def test_T235_T238_receiver_that_does_not_take_it(hooked, provider, how):
     """It is told again after a pause, at the same address only, and signing in never waits."""
-    site, secret, received = hooked(mount="SocialAuthTimeout connect=1 total=1\n"
+    site, secret, received = hooked(mount="SocialAuthTimeout connect=1 total=2\n"
                                           "SocialAuthMaxResponse 64K")
     site.expect_log("SA031")
     provider.script("/hook", Reply(**{k: v for k, v in vars(FAILING[how]).items()
@@ -220,23 +220,25 @@ def test_T235_T238_receiver_that_does_not_take_it(hooked, provider, how):
         began = time.monotonic()
         assert site.browser().get("github/state/").status == 200
         times.append(time.monotonic() - began)
-    assert max(times) < 1, times
-    until(lambda: site.db.value("SELECT count(*) FROM sa_outbox WHERE next_attempt > ?",
-                                int(time.time())) == 2, "the pause")
-    rows = site.db.query("SELECT attempts, next_attempt, dead FROM sa_outbox")
-    for attempts, next_attempt, dead in rows:
-        assert attempts == 1 and dead == 0
-        assert FIRST_PAUSE - 4 <= next_attempt - time.time() <= FIRST_PAUSE + 1, rows
-    first = len(provider.asked("/hook"))
-    assert first == 2 and provider.asked("/elsewhere") == []
+    assert statistics.median(times) < 0.5, times
+    pauses = {}
+    until(lambda: pauses.update(site.db.query("SELECT id, next_attempt FROM sa_outbox WHERE attempts = 1"
+                                              " AND leased_until IS NULL AND dead = 0")) or len(pauses) == 2,
+          "the pause")
     assert site.httpd.largest() - before < 60000, "the answer was kept"
     provider.script("/hook", Reply(204))
     provider.release()
-    until(lambda: site.counts()["sa_outbox"] == 0, "the second attempt", 20)
-    got = received()
-    assert sorted(p["type"] for _, p in got[first:]) == ["login_successful", "new_user_registered"]
+    until(lambda: site.counts()["sa_outbox"] == 0, "the second attempt")
     # The same event keeps its id, so that a receiver can tell.
-    assert {i for i, _ in got[:first]} == {i for i, _ in got[first:]}
+    assert sorted(dict(received()).items()) == sorted(received()[-2:])
+    assert sorted(types(received)[-2:]) == ["login_successful", "new_user_registered"]
+    sent = collections.defaultdict(list)
+    for request in provider.asked("/hook"):
+        sent[request.headers["webhook-id"]].append(int(request.headers["webhook-timestamp"]))
+    assert sent.keys() == pauses.keys()
+    for identifier, stamps in sent.items():
+        assert FIRST_PAUSE <= pauses[identifier] - stamps[0] <= FIRST_PAUSE + 10, (stamps, pauses)
+        assert stamps[1] >= pauses[identifier], (stamps, pauses)
     assert provider.asked("/elsewhere") == []
 
 
@@ -251,7 +253,7 @@ def test_T235_login_is_not_slowed_by_a_hanging_receiver(hooked, provider):
         began = time.monotonic()
         check.signed_in(site.google_login())
         times.append(time.monotonic() - began)
-    assert sorted(times)[37] < 1 and max(times) < 3, sorted(times)[-5:]
+    assert sorted(times)[37] < 1 and max(times) < 8, sorted(times)[-5:]
     assert site.counts()["sa_outbox"] == 82, "the queue lost some"
 
 
@@ -301,14 +303,14 @@ def test_kill_9_of_the_server_loses_nothing(hooked, provider, when):
     assert site.counts()["sa_outbox"] == 2
     provider.script("/hook", Reply(204))
     provider.release()
-    before = len(provider.asked("/hook"))
     # A lease ends by itself after a minute; nobody wants to wait for that here.
     site.db.query("UPDATE sa_outbox SET leased_until = 1 WHERE leased_until IS NOT NULL")
     site.httpd.start()
-    until(lambda: site.counts()["sa_outbox"] == 0, "the delivery", 30)
-    again = received()[before:]
-    assert sorted(p["type"] for _, p in again) == ["login_successful", "new_user_registered"]
-    assert {p["data"]["user_id"] for _, p in again} == {site.user_id(tokens)}
+    until(lambda: site.counts()["sa_outbox"] == 0, "the delivery")
+    # What was sent before has its id again.
+    events = dict(received())
+    assert sorted(p["type"] for p in events.values()) == ["login_successful", "new_user_registered"]
+    assert {p["data"]["user_id"] for p in events.values()} == {site.user_id(tokens)}
 
 
 def test_a_lease_ends_by_itself(hooked, provider):
@@ -320,14 +322,14 @@ def test_a_lease_ends_by_itself(hooked, provider):
     site.httpd.kill()
     lease = site.db.value("SELECT max(leased_until) FROM sa_outbox") - time.time()
     assert 12 < lease <= 120, lease
-    site.db.query("UPDATE sa_outbox SET leased_until = ?", int(time.time()) + 3)
+    free = int(time.time()) + 3
+    site.db.query("UPDATE sa_outbox SET leased_until = ?", free)
     provider.script("/hook", Reply(204))
     provider.release()
     before = len(provider.asked("/hook"))
-    began = time.monotonic()
     site.httpd.start()
-    until(lambda: site.counts()["sa_outbox"] == 0, "the delivery", 30)
-    assert time.monotonic() - began > 1.5
+    until(lambda: site.counts()["sa_outbox"] == 0, "the delivery")
+    assert time.time() >= free
     assert len(provider.asked("/hook")) == before + 2
 
 
@@ -338,7 +340,7 @@ def test_graceful_restart_keeps_delivering(hooked, provider):
         site.httpd.graceful()
     check.signed_in(site.google_login())
     until(lambda: len({i for i, _ in received()}) >= 8 and site.counts()["sa_outbox"] == 0,
-          "eight events", 40)
+          "eight events")
     assert collections.Counter(p["type"] for i, p in {i: (i, p) for i, p in received()}.values()) == {
         "new_user_registered": 4, "login_successful": 4}
 
@@ -355,7 +357,7 @@ def test_server_ends_while_a_receiver_hangs(hooked, provider):
         until(lambda: len(provider.asked("/hook")) > before, "delivery %d" % n)
         began = time.monotonic()
         site.httpd.restart() if n < 3 else site.httpd.stop()
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 15
         site.db.query("UPDATE sa_outbox SET leased_until = NULL")
     assert "exit signal" not in site.httpd.log()
 
@@ -383,7 +385,7 @@ def test_two_receivers_each_until_it_has_it(make_site, provider):
     check.signed_in(site.google_login())
     until(lambda: len(provider.asked("/one")) >= 2 and len(provider.asked("/two")) >= 2, "both")
     provider.script("/two", Reply(200, "fine"))
-    until(lambda: site.counts()["sa_outbox"] == 0, "the second attempt", 20)
+    until(lambda: site.counts()["sa_outbox"] == 0, "the second attempt")
     assert len(provider.asked("/one")) == 2, "who had it got it again"
     assert len(provider.asked("/two")) == 4
     for path, secret in (("/one", one), ("/two", two)):
@@ -477,42 +479,25 @@ def test_T236_first_sign_in_of_a_user_made_elsewhere(hooked, provider):
 @pytest.mark.cell("event", "pgsql")
 def test_notify(hooked, provider):
     site, secret, received = hooked(mount="SocialAuthNotify On")
-    listener = site.db.connect()
-    listener.autocommit = True
-    listener.cursor().execute("LISTEN social_auth")
+    listener = site.db.listen()
     tokens = check.signed_in(site.google_login())
-    heard = []
-
-    def listen():
-        if select.select([listener], [], [], 0)[0]:
-            listener.poll()
-            heard.extend(json.loads(n.payload) for n in listener.notifies)
-            listener.notifies.clear()
-        return len(heard) >= 2
-    until(listen, "the notifications", 10)
+    heard = listener.heard()
     assert [set(h) for h in heard] == [{"id", "type"}] * 2
     assert [h["type"] for h in heard] == ["new_user_registered", "login_successful"]
     until(lambda: len(provider.asked("/hook")) >= 2, "the webhooks")
     assert {h["id"] for h in heard} == {i for i, _ in received()}
     # The row is there for who looks it up, before it is delivered: NOTIFY comes after the commit.
-    heard.clear()
     site.browser().post("token/refresh/", {"refresh": tokens["refresh"]})
-    time.sleep(0.5)
-    listen()
-    assert heard == []
+    assert listener.heard() == []
     listener.close()
 
 
 @pytest.mark.cell("event", "pgsql")
 def test_notify_is_off_by_default(hooked):
     site, secret, received = hooked()
-    listener = site.db.connect()
-    listener.autocommit = True
-    listener.cursor().execute("LISTEN social_auth")
+    listener = site.db.listen()
     check.signed_in(site.google_login())
-    time.sleep(0.5)
-    listener.poll()
-    assert listener.notifies == []
+    assert listener.heard() == []
     listener.close()
 
 
