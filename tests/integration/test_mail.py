@@ -45,7 +45,7 @@ def ask(site, address="ada@example.org"):
     assert answer.status == 202, answer
 
 
-def complaint(site, text, seconds=15):
+def complaint(site, text, seconds=60):
     site.expect_log("SA032")
     site.httpd.wait_for(lambda: re.search("SA0320.*" + text, site.httpd.log()), text, seconds)
 
@@ -146,7 +146,7 @@ def test_server_down(mailing, servers):
     site = mailing("smtp://127.0.0.1:%d" % port)
     start = time.monotonic()
     ask(site)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     complaint(site, "attempt 1")
     server = servers(port=port)
     server.wait(1)
@@ -155,17 +155,15 @@ def test_server_down(mailing, servers):
 
 def test_slow_server_slows_no_request(mailing, servers):
     server = servers()
-    server.script = [30, 30]
-    site = mailing(server.url, FAST)
-    site.expect_log("SA032")
+    server.script = [60]
+    site = mailing(server.url, "SocialAuthTimeout connect=1 total=15\n")
     ask(site)
-    time.sleep(1.3)             # it hangs now
-    start = time.monotonic()
+    site.httpd.wait_for(lambda: not server.script, "the server to hang")
     check.signed_in(site.password_login("ada@example.org"))
     ask(site)
-    assert time.monotonic() - start < 1.5
+    assert "SA0320" not in site.httpd.log(), "they waited until the worker gave it up"
     complaint(site, "attempt 1")
-    server.wait(2, 40)
+    server.wait(2)
 
 
 def crash(httpd):
@@ -183,12 +181,12 @@ def test_T221_kill_9(mailing, servers):
     ask(site)
     crash(site.httpd)
     server = servers(port=port)
-    server.wait(1, 30)
+    server.wait(1)
     server.script = [30]
     ask(site)
     site.httpd.wait_for(lambda: not server.script, "the server to hang")
     crash(site.httpd)
-    server.wait(2, 40)          # its lease ends by itself
+    server.wait(2)              # its lease ends by itself
 
 
 def test_graceful_restart_while_the_server_hangs(mailing, servers):
@@ -243,7 +241,7 @@ def program():
                 f.write(text)
             os.chmod(self.path(name), stat.S_IRUSR | stat.S_IROTH)
 
-        def mail(self, site, seconds=20):
+        def mail(self, site, seconds=60):
             site.httpd.wait_for(lambda: os.path.exists(self.path("mail")), "the program", seconds)
             with open(self.path("mail"), "rb") as f:
                 return email.message_from_bytes(f.read(), policy=email.policy.default)
