@@ -224,7 +224,7 @@ static void test_T94_equal(void **state)
 
 enum { LONG = 64 * 1024, AT_ONCE = 100 };
 
-/* The least that comparing two texts took that differ in the byte `at` alone: a busy machine only adds. */
+/* The least that comparing two texts took that differ in one byte: a busy machine only adds. */
 static double comparing_us(unsigned char *a, unsigned char *b, size_t at)
 {
     double least = 1e9;
