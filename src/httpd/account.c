@@ -137,6 +137,14 @@ typedef struct {
     int limit;
 } page_t;
 
+/* 0 when it is none of at most 9 digits. */
+static int whole_number(const char *text)
+{
+    size_t len = strspn(text, "0123456789");
+
+    return text[len] || len > 9 ? 0 : atoi(text);
+}
+
 static sa_error_t *read_page(sa_request_t *req, page_t *page)
 {
     sa_error_t *error = NULL;
@@ -147,7 +155,7 @@ static sa_error_t *read_page(sa_request_t *req, page_t *page)
     }
     const char *limit = sa_json_string(query, "limit");
     page->after = sa_json_string(query, "after");
-    page->limit = limit ? atoi(limit) : PAGE;
+    page->limit = limit ? whole_number(limit) : PAGE;
     if (page->limit < 1 || page->limit > PAGE_MAX) {
         sa_error_field(req->r->pool, &error, "limit", SA_E_INVALID,
                        "A valid integer from 1 to 1000 is required.");

@@ -299,7 +299,7 @@ def test_list_in_pages(make_site):
         path = link.split("/social-auth/")[1].split(">")[0] if link else None
         assert link is None or link.endswith('; rel="next"')
     assert seen == ["u%d" % n for n in range(5)]
-    for wrong in ("0", "1001", "x", "-1"):
+    for wrong in ("0", "10abc", "99999999999", "", "1001", "x", "-1"):
         assert "limit" in refused_fields(site.browser().get("all/?limit=" + wrong))
 
 
