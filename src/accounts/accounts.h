@@ -84,6 +84,7 @@ typedef struct {
     const char *scope;          /* of the access token, NULL without a client */
     int expires_in;             /* of the access token, seconds */
     const sa_user_t *user;      /* NULL for a client of its own */
+    const char *sid;            /* NULL as well then */
 } sa_tokens_t;
 
 /* An application that has proven who it is, and what it may have this time. */
@@ -209,6 +210,8 @@ json_t *sa_user_describe(const sa_user_t *user);
 typedef struct { const char *client_id, *user_id; } sa_owner_t;
 /* RFC 7009: ends the session of an access or refresh token of `owner`. Of any other token: nothing. */
 sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner);
+/* Ends the session of a token that a browser brought along, when other tokens take its place there. */
+sa_error_t *sa_accounts_replace(sa_call_t *call, const char *token, const sa_tokens_t *tokens);
 /* Ends what the client was given for the bearer; SA_E_TOKEN_NOT_VALID when the bearer's session is over, a
  * field error when there is no such client. */
 sa_error_t *sa_accounts_end_client(sa_call_t *call, const sa_bearer_t *bearer,

@@ -53,20 +53,32 @@ static sa_error_t *end(sa_call_t *call, sa_work_t *work, const json_t *claims)
     return error;
 }
 
-sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner)
+static sa_error_t *revoke_claims(sa_call_t *call, const json_t *claims)
 {
-    const json_t *claims = claims_of(call, token, owner);
     sa_work_t *work;
-
-    if (!claims) {
-        return NULL;
-    }
     sa_error_t *error = sa_open(call, &work);
+
     if (!error) {
         error = end(call, work, claims);
     }
     sa_work_close(work);
     return error;
+}
+
+sa_error_t *sa_accounts_revoke(sa_call_t *call, const char *token, const sa_owner_t *owner)
+{
+    const json_t *claims = claims_of(call, token, owner);
+
+    return claims ? revoke_claims(call, claims) : NULL;
+}
+
+sa_error_t *sa_accounts_replace(sa_call_t *call, const char *token, const sa_tokens_t *tokens)
+{
+    static const sa_owner_t anybody;
+    const json_t *claims = claims_of(call, token, &anybody);
+    const char *sid = claims ? sa_json_string(claims, "sid") : NULL;
+
+    return sid && strcmp(sid, tokens->sid) ? revoke_claims(call, claims) : NULL;
 }
 
 sa_error_t *sa_session_gone(sa_call_t *call)

@@ -95,6 +95,7 @@ sa_error_t *sa_tokens_issue(sa_call_t *call, const sa_user_t *user, const sa_ses
     *tokens = (sa_tokens_t) {
         .access = sign_access(call, user, session), .refresh = sign_refresh(call, user, session),
         .scope = session->scope, .expires_in = access_lifetime(call, session), .user = user,
+        .sid = session->sid,
     };
     return tokens->access && tokens->refresh ? NULL : not_signed(call);
 }
@@ -340,7 +341,7 @@ sa_error_t *sa_accounts_refresh(sa_call_t *call, const char *token, const sa_cli
     narrowed.scope = scope;
     *tokens = (sa_tokens_t) {
         .access = sign_access(call, user, &narrowed), .scope = scope,
-        .expires_in = access_lifetime(call, session), .user = user,
+        .expires_in = access_lifetime(call, session), .user = user, .sid = session->sid,
         .refresh = settings->rotate ? sign_refresh(call, user, session) : client ? token : NULL,
     };
     return tokens->access && (tokens->refresh || !settings->rotate) ? NULL : not_signed(call);

@@ -1,6 +1,7 @@
 /* Tokens in HttpOnly cookies (RFC 6265bis), and who may make a browser use them. */
 #include "httpd/routes.h"
 
+#include <http_log.h>
 #include <http_protocol.h>
 #include <apr_strings.h>
 
@@ -145,6 +146,22 @@ static sa_error_t *too_long(sa_request_t *req, sa_token_cookie_t which, const ch
                    COOKIE_MAX);
 }
 
+/* Nobody could end the session that the browser had before, once its cookies are overwritten. The login
+ * stands whether this succeeds or not. */
+static void end_former_session(sa_request_t *req, const sa_tokens_t *tokens)
+{
+    const char *token;
+
+    sa_token_cookie(req, SA_COOKIE_ACCESS, SA_E_TOKEN_NOT_VALID, &token);
+    if (!token) {
+        sa_token_cookie(req, SA_COOKIE_REFRESH, SA_E_TOKEN_NOT_VALID, &token);
+    }
+    if (token && sa_accounts_replace(&req->call, token, tokens)) {
+        req->call.log(&req->call, APLOG_WARNING,
+                      "the session that a browser had before it signed in anew was not ended");
+    }
+}
+
 sa_error_t *sa_token_cookies_set(sa_request_t *req, const sa_tokens_t *tokens)
 {
     const sa_settings_t *settings = &req->mount->settings;
@@ -156,6 +173,7 @@ sa_error_t *sa_token_cookies_set(sa_request_t *req, const sa_tokens_t *tokens)
     if (error) {
         return error;
     }
+    end_former_session(req, tokens);
     set(req, SA_COOKIE_ACCESS, tokens->access, tokens->expires_in);
     if (tokens->refresh) {
         set(req, SA_COOKIE_REFRESH, tokens->refresh, settings->refresh_lifetime);

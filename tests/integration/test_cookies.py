@@ -204,6 +204,30 @@ def test_T136_a_login_replaces_what_was_there(shop):
     assert site.google_login(browser).status == 200
     assert browser.cookies[ACCESS] != preset[ACCESS] and browser.cookies[REFRESH] != preset[REFRESH]
     assert jose.claims_of(browser.cookies[ACCESS])["sub"] != str(site.ada)
+    check.access_refused(mallory.get("linked-accounts/"))
+    assert refresh(mallory).status == 401
+    assert sessions(site) == 1 and refresh(browser).status == 200
+
+
+def test_T136_the_former_session_ends_with_each_way_to_sign_in(shop):
+    site = shop()
+    browser = signed_in(site)
+    for login in logins(site)[:3]:
+        former = dict(browser.cookies)
+        assert login(browser).status == 200
+        assert sessions(site) == 1
+        check.access_refused(site.browser().get("linked-accounts/", headers={
+            "Cookie": "%s=%s" % (ACCESS, former[ACCESS])}))
+    del browser.cookies[ACCESS]             # it is gone before the refresh cookie
+    signed_in(site, browser)
+    assert sessions(site) == 1 and browser.get("linked-accounts/").status == 200
+
+
+def test_a_login_that_fails_ends_nothing(shop):
+    site = shop()
+    browser = signed_in(site)
+    check.refused(site.password_login(ADA, "wrong", browser=browser), "bad_credentials")
+    assert sessions(site) == 1 and browser.get("linked-accounts/").status == 200
 
 
 def test_a_stale_cookie_is_not_in_the_way_of_a_login(shop):

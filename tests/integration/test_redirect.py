@@ -505,6 +505,20 @@ def test_without_their_slash(shop):
     signed_in(browser, browser.get(at_provider(site, answer).replace("github/?", "github?")), "/x")
 
 
+def test_T136_the_former_session_ends(shop):
+    site = shop()
+    site.make_user("ada@example.org", "ada")
+    browser = site.browser()
+    assert site.password_login("ada@example.org", browser=browser).status == 200
+    former = dict(browser.cookies)
+    answer = start(browser)
+    assert site.db.value("SELECT count(*) FROM sa_sessions WHERE revoked_at IS NULL") == 1
+    signed_in(browser, browser.get(at_provider(site, answer)), "/")
+    assert site.db.value("SELECT count(*) FROM sa_sessions WHERE revoked_at IS NULL") == 1
+    check.access_refused(site.browser().get("linked-accounts/", headers={
+        "Cookie": "%s=%s" % (ACCESS, former[ACCESS])}))
+
+
 # ---- what is written down
 
 @pytest.mark.cell("event", "pgsql")      # one child, so that its status shows what it did
