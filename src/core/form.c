@@ -2,6 +2,7 @@
 #include "core/json.h"
 #include "core/text.h"
 
+#include <apr_encode.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <stdarg.h>
@@ -110,6 +111,21 @@ json_t *sa_form_parse(apr_pool_t *p, const char *text, apr_size_t len, const cha
         text = stop + 1;
     }
     return form;
+}
+
+int sa_basic_parse(apr_pool_t *p, const char *encoded, const char **id, const char **secret)
+{
+    apr_size_t len = 0, ignored;
+    const char *why;
+    const char *pair = apr_pdecode_base64(p, encoded, APR_ENCODE_STRING, APR_ENCODE_NONE, &len);
+    const char *colon = pair ? memchr(pair, ':', len) : NULL;
+
+    if (!colon) {
+        return 0;
+    }
+    *id = decode(p, pair, (apr_size_t)(colon - pair), &ignored, &why);
+    *secret = decode(p, colon + 1, (apr_size_t)(pair + len - colon - 1), &ignored, &why);
+    return *id && *secret;
 }
 
 static int is_unreserved(unsigned char c)

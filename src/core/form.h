@@ -12,6 +12,10 @@
  * more than SA_FORM_MAX_PAIRS pairs: NULL and *why. An empty name is ignored. */
 json_t *sa_form_parse(apr_pool_t *p, const char *text, apr_size_t len, const char **why);
 
+/* RFC 6749 section 2.3.1: what follows "Basic " in an Authorization header, two halves that are each encoded
+ * as above, in p. 0 when it is not that. */
+int sa_basic_parse(apr_pool_t *p, const char *encoded, const char **id, const char **secret);
+
 /* name=value pairs (name, value, name, value, …, NULL), percent-encoded, in p.
  * A NULL value leaves its pair out. */
 char *sa_form_encode(apr_pool_t *p, const char *name, ...) __attribute__((sentinel));

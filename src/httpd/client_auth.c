@@ -2,9 +2,9 @@
 #include "httpd/oauth2.h"
 
 #include <http_protocol.h>
-#include <apr_encode.h>
 #include <apr_strings.h>
 
+#include "core/form.h"
 #include "core/text.h"
 
 typedef struct {
@@ -30,29 +30,6 @@ static sa_error_t *invalid_request(sa_request_t *req, const char *text)
 
     error->text = text;
     return error;
-}
-
-/* One half of the pair, form-encoded; NULL when it is not. */
-static char *decode_part(char *part)
-{
-    return ap_unescape_urlencoded(part) == OK && sa_utf8_valid(part, strlen(part)) ? part : NULL;
-}
-
-static sa_error_t *decode_basic(sa_request_t *req, const char *encoded, credentials_t *given)
-{
-    apr_pool_t *p = req->r->pool;
-    apr_size_t len = 0;
-    const char *text = apr_pdecode_base64(p, encoded, APR_ENCODE_STRING, APR_ENCODE_NONE, &len);
-    char *pair = text && strlen(text) == len ? apr_pstrdup(p, text) : NULL;
-    char *colon = pair ? strchr(pair, ':') : NULL;
-
-    if (colon) {
-        *colon = '\0';
-        given->id = decode_part(pair);
-        given->secret = decode_part(colon + 1);
-    }
-    return given->id && given->secret
-           ? NULL : sa_error(p, SA_E_INVALID_CLIENT, NULL, "malformed Authorization header");
 }
 
 /* A field of the body; "" counts as not sent: front ends send client_secret= for public clients. */
@@ -85,7 +62,8 @@ static sa_error_t *read_credentials(sa_request_t *req, credentials_t *given)
     if (secret) {
         return invalid_request(req, "Authenticate the client by one method only.");
     }
-    error = decode_basic(req, header, given);
+    error = sa_basic_parse(req->r->pool, header, &given->id, &given->secret) ? NULL
+        : sa_error(req->r->pool, SA_E_INVALID_CLIENT, NULL, "malformed Authorization header");
     if (!error && id && strcmp(id, given->id)) {
         error = invalid_request(req, "client_id differs from the Authorization header.");
     }

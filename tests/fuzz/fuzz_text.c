@@ -1,5 +1,5 @@
 /* libFuzzer targets. The first byte chooses what reads the rest: forms, e-mail
- * addresses and names, URLs, states. */
+ * addresses and names, URLs, clients' credentials, states. */
 #include "core/crypto.h"
 #include "core/form.h"
 #include "core/shared.h"
@@ -74,6 +74,15 @@ static void read_url(apr_pool_t *p, const char *text)
     }
 }
 
+static void read_basic(apr_pool_t *p, const char *text)
+{
+    const char *id, *secret;
+
+    if (sa_basic_parse(p, text, &id, &secret)) {
+        must(sa_utf8_valid(id, strlen(id)) && sa_utf8_valid(secret, strlen(secret)));
+    }
+}
+
 static int one(const uint8_t *data, size_t size)
 {
     sa_state_t state;
@@ -87,7 +96,7 @@ static int one(const uint8_t *data, size_t size)
     text = calloc(1, size);     /* the rest and a NUL, exactly */
     must(text != NULL);
     memcpy(text, data + 1, size - 1);
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
         read_form(p, text, size - 1);
         break;
@@ -96,6 +105,9 @@ static int one(const uint8_t *data, size_t size)
         break;
     case 2:
         read_url(p, text);
+        break;
+    case 3:
+        read_basic(p, text);
         break;
     default:
         sa_state_check(p, key, text, "github", "login", 1800000000, 300, &state);

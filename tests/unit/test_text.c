@@ -331,6 +331,27 @@ static void test_T104_form_pairs(void **state)
     assert_null(form(text, strlen(text), &why));
 }
 
+static void test_T120_basic(void **state)
+{
+    static const char *const refused[] = {
+        "", "%%%", "c2hvcA==", "c2hvcDp4AHk=" /* shop:x NUL y */, "YSUwMGI6Yw==" /* a%00b:c */,
+        "/zpj" /* \xff:c */, "JXp6OmM=" /* %zz:c */, "c2hvcDpz JA==", "c2hvcDpz\n",
+    };
+    const char *id = NULL, *secret = NULL;
+
+    assert_true(sa_basic_parse(pool, "ZW5jJTNBZDpzJUMzJUE5Y3JldCs6Mg==", &id, &secret));
+    assert_string_equal(id, "enc:d");
+    assert_string_equal(secret, "s\xC3\xA9" "cret :2");
+    assert_true(sa_basic_parse(pool, "Og==", &id, &secret));
+    assert_string_equal(id, "");
+    assert_string_equal(secret, "");
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        if (sa_basic_parse(pool, refused[i], &id, &secret)) {
+            fail_msg("taken: %s", refused[i]);
+        }
+    }
+}
+
 static void test_form_encode(void **state)
 {
     const char *why;
@@ -582,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_form_accepted),
         cmocka_unit_test(test_T98_T99_T102_form_refused),
         cmocka_unit_test(test_T104_form_pairs),
+        cmocka_unit_test(test_T120_basic),
         cmocka_unit_test(test_form_encode),
         cmocka_unit_test(test_T163_origins),
         cmocka_unit_test(test_T163_cors_vectors),
