@@ -131,10 +131,16 @@ static int with_user(sa_request_t *req, const char *text,
     return req->bearer.user_id ? next(req, &asked) : sign_in(req, &asked);
 }
 
+/* Another scheme than https, or http on the user's own machine, is any program's that takes it first
+ * (RFC 8252 section 8.6). */
+static int is_certain(const asked_t *asked)
+{
+    return asked->application->trusted && sa_url_is_https(asked->redirect);
+}
+
 static int begin(sa_request_t *req, const asked_t *asked)
 {
-    return asked->application->trusted && !req->r->header_only ? give_code(req, asked)
-                                                                : ask_user(req, asked);
+    return is_certain(asked) && !req->r->header_only ? give_code(req, asked) : ask_user(req, asked);
 }
 
 int sa_authorize(sa_request_t *req)

@@ -237,9 +237,12 @@ def test_an_address_with_a_query_keeps_it(make_shop):
 def test_RFC8252_any_port_on_the_users_own_machine(make_shop):
     registered = "http://127.0.0.1/cb http://[::1]:1/cb http://localhost:3000/cb com.example.app:/cb"
     shop = make_shop(redirect_uris=registered)
+    def code_for(uri):
+        """Trusted or not, the user is asked: any program may listen there (section 8.6)."""
+        return code_of(shop, answer_page(shop, Page(ask(shop, redirect_uri=uri))), target=uri, status=303)
     for uri in ("http://127.0.0.1/cb", "http://127.0.0.1:51004/cb", "http://[::1]:8/cb", "http://[::1]/cb",
                 "http://localhost:3000/cb", "com.example.app:/cb"):
-        granted(exchange(shop, code_of(shop, ask(shop, redirect_uri=uri), target=uri), redirect_uri=uri))
+        granted(exchange(shop, code_for(uri), redirect_uri=uri))
     for uri in ("http://127.0.0.1:51004/", "http://127.0.0.1:51004/cb/", "http://127.0.0.2/cb",
                 "http://127.0.0.1:x/cb", "http://127.0.0.1:/cb", "http://127.0.0.1:123456/cb",
                 "http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1.evil.example/cb",
@@ -248,7 +251,7 @@ def test_RFC8252_any_port_on_the_users_own_machine(make_shop):
                 "com.example.app:/cb2"):
         not_told(ask(shop, redirect_uri=uri))
     # The code is bound to the port that was named.
-    code = code_of(shop, ask(shop, redirect_uri="http://127.0.0.1:5001/cb"), target="http://127.0.0.1:5001/cb")
+    code = code_for("http://127.0.0.1:5001/cb")
     oauth_refused(exchange(shop, code, redirect_uri="http://127.0.0.1:5002/cb"), "invalid_grant")
 
 
