@@ -517,9 +517,10 @@ def test_T133_nobody_gets_anothers_answer(wide_site):
         assert result == {owner[str(person["user"]["id"])]}
 
 
-def test_T133_nobody_gets_anothers_conversion(make_site, provider):
-    site = make_site(mpm_settings=WIDE, providers=[provider.github.options, provider.google.options,
-                                                   provider.facebook.options + " email-trust=verified"])
+def test_T133_nobody_gets_anothers_conversion(make_site, provider, cell):
+    site = make_site(mpm_settings=WIDE if cell[0] == "event" else None,
+                     providers=[provider.github.options, provider.google.options,
+                                provider.facebook.options + " email-trust=verified"])
     site.expect_log("AH00161: server reached MaxRequestWorkers")
     app = site.application()
 

@@ -8,7 +8,7 @@ from support.fake_provider import Reply
 
 pytestmark = pytest.mark.db
 ADA = "ada@example.org"
-MODULES = ["proxy", "proxy_http", "cgid", "rewrite", "http2", "include"]
+MODULES = ["proxy", "proxy_http", "cgid", "rewrite", "include"]
 OTHERS = """
 ScriptSock cgi.sock
 ScriptAlias "/cgi/" "{root}/cgi/"
@@ -39,8 +39,7 @@ TO_THE_MODULE = '#!/bin/sh\nprintf "Location: /api/social-auth/linked-accounts/\
 
 @pytest.fixture
 def site(make_site):
-    site = make_site(mount="SocialAuthTokenDelivery cookie", modules=MODULES, more=OTHERS,
-                     server="Protocols h2c http/1.1")
+    site = make_site(mount="SocialAuthTokenDelivery cookie", modules=MODULES, more=OTHERS)
     for name, text in (("echo", ECHO), ("trusted/echo", ECHO), ("authorized", ECHO),
                        ("moves", TO_THE_MODULE)):
         path = os.path.join(site.httpd.root, "cgi", name)
@@ -150,8 +149,11 @@ def test_T140_two_cookie_lines(provider, site):
     assert seen(provider, site.browser(), "/app/a", headers) == "a=1, b=2"
 
 
-def test_T140_over_http2(provider, site):
+@pytest.mark.threaded
+def test_T140_over_http2(make_site, provider):
     """There each cookie may come in a field of its own."""
+    site = make_site(modules=["proxy", "proxy_http", "http2"], server="Protocols h2c http/1.1",
+                     more='ProxyPass "/app/" "{provider}/app/"')
     provider.script("/app/a", Reply(200))
     answer = curl("--http2-prior-knowledge", "-H", "Cookie: a=1", "-H", "Cookie: sa-access=x.y.z",
                   "-H", "Cookie: b=2", site.url + "/app/a")
