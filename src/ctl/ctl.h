@@ -148,6 +148,7 @@ json_t *ctl_describe_links(const ctl_t *ctl, const apr_array_header_t *links);
 int ctl_users_create(ctl_t *ctl, const char **operands);
 int ctl_users_show(ctl_t *ctl, const char **operands);
 int ctl_users_list(ctl_t *ctl, const char **operands);
+int ctl_users_import(ctl_t *ctl, const char **operands);
 int ctl_users_set_password(ctl_t *ctl, const char **operands);
 int ctl_users_activate(ctl_t *ctl, const char **operands);
 int ctl_users_deactivate(ctl_t *ctl, const char **operands);

@@ -109,6 +109,12 @@ static json_t *unknown_json(const ctl_import_t *import)
     return unknown;
 }
 
+static void print_end(const ctl_import_t *import, int changes)
+{
+    puts(import->ctl->dry_run ? "dry run: nothing was written"
+         : changes ? "done" : "nothing was new");
+}
+
 static void print_summary(const ctl_import_t *import, int changes)
 {
     json_t *unknown = unknown_json(import), *links;
@@ -127,8 +133,24 @@ static void print_summary(const ctl_import_t *import, int changes)
         printf("users without their e-mail address: %d; with a password that must be reset: %d\n",
                import->without_email, import->strange_passwords);
     }
-    puts(import->ctl->dry_run ? "dry run: nothing was written"
-         : changes ? "done" : "nothing was new");
+    print_end(import, changes);
+}
+
+int ctl_import_say_users(ctl_import_t *import)
+{
+    int changes = import->users.counts[SA_IMPORT_DONE];
+
+    if (import->ctl->json) {
+        ctl_say_list(import->ctl, json_pack(
+            "{s:b, s:b, s:o, s:o}", "dry_run", import->ctl->dry_run,
+            "changed", changes && !import->ctl->dry_run, "users", tally_json(&import->users),
+            "notes", import->notes));
+        return CTL_OK;
+    }
+    print_tally("users", &import->users);
+    print_end(import, changes);
+    json_decref(import->notes);
+    return CTL_OK;
 }
 
 static int say_summary(ctl_import_t *import)

@@ -1,4 +1,5 @@
-/* One import from Django: where it reads and writes, what it counted. Private to its files. */
+/* One import, from Django or of users alone: where it reads and writes, what it counted. Private to its
+ * files. */
 #ifndef SA_CTL_IMPORT_H
 #define SA_CTL_IMPORT_H
 
@@ -15,7 +16,7 @@ typedef struct {
 typedef struct {
     ctl_t *ctl;
     sa_work_t *work;            /* inside a transaction */
-    sa_django_t *django;
+    sa_django_t *django;        /* NULL: from a file */
     apr_hash_t *ids;            /* Django's id of a user -> ours */
     ctl_tally_t users, links, pending, applications;
     int without_email;          /* users who lost an address on the way */
@@ -27,6 +28,9 @@ typedef struct {
 /* Something that was left out or changed. */
 void ctl_import_note(ctl_import_t *import, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* The summary when users are all there was to import. */
+int ctl_import_say_users(ctl_import_t *import);
 
 sa_error_t *ctl_import_users(ctl_import_t *import);
 sa_error_t *ctl_import_links(ctl_import_t *import);     /* after the users, as the next */

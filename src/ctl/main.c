@@ -15,6 +15,7 @@ const ctl_command_t ctl_commands[] = {
       "users create --email ADDRESS [--username NAME] [--first-name NAME] [--last-name NAME]\n"
       "               [--staff] [--superuser] [--no-password | --password-stdin]", 0 },
     { "users list", 0, ctl_users_list, "users list [--limit N] [--after ID]", 0 },
+    { "users import", 1, ctl_users_import, "users import FILE [--dry-run]", 0 },
     { "users show", 1, ctl_users_show, "users show USER", 0 },
     { "users set-password", 1, ctl_users_set_password,
       "users set-password USER [--password-stdin]", 0 },
