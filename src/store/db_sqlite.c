@@ -288,9 +288,17 @@ static sa_error_t *lite_run(sa_db_t *db, const sa_statement_t *statement,
     return error;
 }
 
+/* Outside of a transaction it may be a change of the journal's mode, for which SQLite does not ask the busy
+ * handler: two that migrate a new file would get into each other's way. */
 static sa_error_t *lite_script(sa_db_t *db, const char *sql)
 {
-    return simple(db, "migration", sql);
+    int code, count = 0;
+
+    do {
+        code = sqlite3_exec(native(db), sql, NULL, NULL, NULL);
+    } while (code == SQLITE_BUSY && sqlite3_get_autocommit(native(db))
+             && wait_busy(db->state, count++));
+    return code == SQLITE_OK ? NULL : failed(db, "migration");
 }
 
 static void lite_leave(sa_db_t *db)
