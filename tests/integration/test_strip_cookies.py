@@ -37,7 +37,9 @@ ECHO = '#!/bin/sh\nprintf "Content-Type: text/plain\\n\\n%s" "$HTTP_COOKIE"\n'
 TO_THE_MODULE = '#!/bin/sh\nprintf "Location: /api/social-auth/linked-accounts/\\n\\n"\n'
 
 
-def with_programs(site):
+@pytest.fixture
+def site(make_site):
+    site = make_site(mount="SocialAuthTokenDelivery cookie", modules=MODULES, more=OTHERS)
     for name, text in (("echo", ECHO), ("trusted/echo", ECHO), ("authorized", ECHO),
                        ("moves", TO_THE_MODULE)):
         path = os.path.join(site.httpd.root, "cgi", name)
@@ -45,13 +47,6 @@ def with_programs(site):
         with open(path, "w") as f:
             f.write(text)
         os.chmod(path, 0o755)
-    return site
-
-
-@pytest.fixture
-def site(make_site):
-    site = with_programs(make_site(mount="SocialAuthTokenDelivery cookie", modules=MODULES,
-                                   more=OTHERS))
     with open(os.path.join(site.httpd.docs, "page.shtml"), "w") as f:
         f.write('<!--#include virtual="/api/social-auth/currentUser/" -->'
                 '[<!--#echo var="HTTP_COOKIE" -->]')
@@ -156,10 +151,10 @@ def test_T140_two_cookie_lines(provider, site):
 
 @pytest.mark.threaded
 def test_T140_over_http2(make_site):
-    """There each cookie may come in a field of its own. (A program, no back end: with pools under debugging
-    mod_proxy_http itself does not survive a request that came by HTTP/2.)"""
-    site = with_programs(make_site(modules=MODULES + ["http2"], more=OTHERS,
-                                   server="Protocols h2c http/1.1"))
+    """There each cookie may come in a field of its own. (The answer's header says what its handler could see:
+    with pools under debugging mod_proxy_http and mod_cgid end the server at any request by HTTP/2.)"""
+    site = make_site(modules=["http2"], server="Protocols h2c http/1.1",
+                     more='Header always set X-Seen "expr=[%{HTTP_COOKIE}]"')
     answer = curl("--http2-prior-knowledge", "-H", "Cookie: a=1", "-H", "Cookie: sa-access=x.y.z",
-                  "-H", "Cookie: b=2", site.url + "/cgi/echo")
-    assert answer.status == 200 and answer.text in ("a=1; b=2", "a=1, b=2"), answer
+                  "-H", "Cookie: b=2", site.url + "/")
+    assert answer.header("X-Seen") in ("[a=1; b=2]", "[a=1, b=2]"), answer
