@@ -87,6 +87,7 @@ class Httpd:
         self._body, self._head, self._modules = body, head, list(modules)
         self._settings = mpm_settings or (PREFORK if mpm == "prefork" else EVENT)
         self._env, self._preload, self._log_level = dict(env or {}), list(preload), log_level
+        self._keep_alive = faketime is None     # a clock that is stepped ends connections that clients keep
         if faketime is not None:
             self.clock_file = os.path.join(self.root, "clock")
             self.set_clock(faketime)
@@ -123,6 +124,7 @@ class Httpd:
             'CustomLog "%s" t' % self.access_log,
             "TimeOut 30",
             "KeepAliveTimeout 5",
+            "KeepAlive %s" % ("On" if self._keep_alive else "Off"),
             "GracefulShutdownTimeout 10",
             self._head,
             self._body,
