@@ -460,6 +460,7 @@ def test_T181_all_sorts_of_accounts_take_the_same_time(make_site):
 
 @pytest.mark.db
 @pytest.mark.slow
+@pytest.mark.own_malloc
 @pytest.mark.limit(300)
 def test_T181_imported_hashes_take_the_same_time(make_site):
     """Their cost is another: here all refusals wait for the slowest."""
