@@ -295,6 +295,10 @@ const char *sa_mail_kind_name(sa_mail_kind_t kind);
 /* SA_MAIL_KINDS when there is none of this name. */
 sa_mail_kind_t sa_mail_kind(const char *name);
 int sa_mail_has_link(sa_mail_kind_t kind);
+/* Completes a claimed reset mail, which is queued with the address as somebody typed it and no user: it
+ * gets the user and the address in the table. Nobody's is deleted, and its email then is NULL. Does
+ * nothing to other mails. */
+sa_error_t *sa_mail_find_user(sa_work_t *work, apr_pool_t *p, sa_mail_t *mail);
 /* The token of a queued mail's link: only now, so that the database never holds it. NULL when signing
  * failed. */
 const char *sa_mail_token(apr_pool_t *p, const sa_settings_t *settings, const sa_mail_t *mail,

@@ -193,11 +193,11 @@ sa_error_t *sa_accounts_confirm_reset(sa_call_t *call, const char *text, const c
 
 /* ---- mails asked for ---- */
 
-/* The user is looked at without a lock, which would be a write. */
+/* Whose address it is is looked up when the mail is sent (sa_mail_find_user): a request that knows
+ * nothing of it can tell nothing, by no measurement. */
 sa_error_t *sa_accounts_reset_password(sa_call_t *call, const char *email)
 {
     sa_error_t *error = NULL;
-    sa_user_t *user;
     sa_work_t *work;
     const char *canonical = address(call, email, &error);
 
@@ -209,13 +209,7 @@ sa_error_t *sa_accounts_reset_password(sa_call_t *call, const char *email)
     }
     error = sa_open(call, &work);
     if (!error) {
-        error = sa_store_user_by_login(work, canonical, NULL, &user);
-    }
-    if (!error) {
-        error = user && user->usable && sa_email_canonical(call->pool, user->email)
-                    ? sa_mail_queue(call, work, SA_MAIL_RESET, user->id, user->email,
-                                    binding(call, user))
-                    : sa_mail_queue_nothing(call, work, SA_MAIL_RESET);
+        error = sa_mail_queue(call, work, SA_MAIL_RESET, NULL, canonical, NULL);
     }
     sa_work_close(work);
     return error;

@@ -87,6 +87,27 @@ sa_error_t *sa_mail_queue_nothing(sa_call_t *call, sa_work_t *work, sa_mail_kind
     return queue(call, work, kind, &mail, 1);
 }
 
+sa_error_t *sa_mail_find_user(sa_work_t *work, apr_pool_t *p, sa_mail_t *mail)
+{
+    sa_user_t *user;
+
+    if (sa_mail_kind(mail->kind) != SA_MAIL_RESET || mail->user_id) {
+        return NULL;
+    }
+    sa_error_t *error = sa_store_user_by_login(work, mail->email, NULL, &user);
+    if (error) {
+        return error;
+    }
+    if (!user || !user->usable || !sa_email_canonical(p, user->email)) {
+        mail->email = NULL;
+        return sa_store_drop_mail(work, mail->id);
+    }
+    mail->user_id = user->id;
+    mail->email = user->email;
+    mail->data = sa_mail_binding(p, user->password, user->email);
+    return sa_store_address_mail(work, mail);
+}
+
 static apr_int64_t throttle(sa_call_t *call, const char *email)
 {
     const char *key = apr_pstrcat(call->pool, call->settings->database, "|mail:", email, NULL);

@@ -160,8 +160,11 @@ static int post_one(void *ctx, apr_pool_t *p)
         error = sa_store_mails_claim(work, apr_time_sec(apr_time_now()), post->lease,
                                      post->known, &mail);
     }
-    sa_work_close(work);
     if (!error && mail) {
+        error = sa_mail_find_user(work, p, mail);
+    }
+    sa_work_close(work);
+    if (!error && mail && mail->email) {
         error = settle(post, p, mail, send_mail(post, p, mail));
     }
     sa_watchdog_note_outage(p, post->s, post->mount, "mails were not sent", error);

@@ -71,6 +71,23 @@ sa_error_t *sa_store_mails_claim(sa_work_t *work, apr_int64_t now, int lease, co
     return NULL;
 }
 
+sa_error_t *sa_store_address_mail(sa_work_t *work, const sa_mail_t *mail)
+{
+    const sa_param_t params[] = { sa_text(mail->id), sa_column(mail->user_id), sa_text(mail->email),
+                                  sa_text(mail->data) };
+    sa_rows_t *rows = NULL;
+
+    return sa_work_run(work, SA_OP_ADDRESS_MAIL, params, SA_COUNT_OF(params), &rows);
+}
+
+sa_error_t *sa_store_drop_mail(sa_work_t *work, const char *id)
+{
+    const sa_param_t params[] = { sa_text(id) };
+    sa_rows_t *rows = NULL;
+
+    return sa_work_run(work, SA_OP_DROP_MAIL, params, SA_COUNT_OF(params), &rows);
+}
+
 sa_error_t *sa_store_mails_settle(sa_work_t *work, const char *id, apr_int64_t sent_at,
                                   apr_int64_t next_attempt, int dead)
 {

@@ -94,6 +94,8 @@ typedef enum {
     SA_OP_USE_MAIL,             /* the same, once */
     SA_OP_MAILS_CLAIM,          /* 1 now, 2 leased until, 3 known mounts, a line each
                                  * -> id, kind, user, email, mount, data, expires, attempts */
+    SA_OP_ADDRESS_MAIL,         /* 1 id, 2 user, 3 email, 4 data */
+    SA_OP_DROP_MAIL,            /* 1 id */
     SA_OP_MAILS_SETTLE,         /* 1 id, 2 sent at, 3 next attempt, 4 dead */
     SA_OP_VERIFY_EMAIL,         /* 1 user, 2 email, 3 which links go -> 1 when done */
     SA_OP_SET_EMAIL,            /* 1 user, 2 email, 3 canonical email -> 1 when done */

@@ -301,6 +301,10 @@ const sa_template_t sa_templates_pgsql[SA_OP_COUNT] = {
         "UPDATE sa_mails m SET leased_until = $2, attempts = attempts + 1 FROM due "
         "WHERE m.id = due.id RETURNING m.id, m.kind, m.user_id, m.email, m.mount, m.data, "
         "m.expires, m.attempts" },
+    [SA_OP_ADDRESS_MAIL] = { "address of a mail", SA_STATEMENT_KEYED,
+        "UPDATE sa_mails SET user_id = $2, email = $3, data = $4 WHERE id = $1" },
+    [SA_OP_DROP_MAIL] = { "mail to nobody", 0,
+        "DELETE FROM sa_mails WHERE id = $1" },
     [SA_OP_MAILS_SETTLE] = { "mails settle", 0,
         "UPDATE sa_mails SET sent_at = $2, next_attempt = $3, leased_until = NULL, dead = $4 "
         "WHERE id = $1" },

@@ -282,6 +282,10 @@ const sa_template_t sa_templates_sqlite[SA_OP_COUNT] = {
         "AND instr(char(10) || ?3 || char(10), char(10) || mount || char(10)) > 0 "
         "ORDER BY next_attempt, id LIMIT 1) "
         "RETURNING id, kind, user_id, email, mount, data, expires, attempts" },
+    [SA_OP_ADDRESS_MAIL] = { "address of a mail", SA_STATEMENT_KEYED,
+        "UPDATE sa_mails SET user_id = ?2, email = ?3, data = ?4 WHERE id = ?1" },
+    [SA_OP_DROP_MAIL] = { "mail to nobody", 0,
+        "DELETE FROM sa_mails WHERE id = ?1" },
     [SA_OP_MAILS_SETTLE] = { "mails settle", 0,
         "UPDATE sa_mails SET sent_at = ?2, next_attempt = ?3, leased_until = NULL, dead = ?4 "
         "WHERE id = ?1" },

@@ -74,6 +74,31 @@ static void test_claim_and_settle(void **state)
     assert_null(claim(db, NOW + 90, SITE));             /* of no use any more */
 }
 
+static void test_T181_the_user_of_a_mail_is_found_later(void **state)
+{
+    db_t *db = *state;
+    const char *id = make_user(db, "ada@x.test", "ada");
+
+    queue(db, "m1", "reset", NULL, 0);
+    queue(db, "m2", "reset", NULL, 0);
+    sa_mail_t *mail = claim(db, NOW, SITE);
+    assert_null(mail->user_id);
+    mail->user_id = id;
+    mail->email = "ADA@x.test";
+    mail->data = "e";
+    sa_work_t *work = work_of(db);
+    ok(sa_store_address_mail(work, mail));
+    ok(sa_store_drop_mail(work, "m2"));
+    sa_work_close(work);
+    assert_null(claim(db, NOW, SITE));
+    mail = claim(db, NOW + 30, SITE);
+    assert_string_equal(mail->id, "m1");
+    assert_string_equal(mail->user_id, id);
+    assert_string_equal(mail->email, "ADA@x.test");
+    assert_string_equal(mail->data, "e");
+    assert_int_equal(db_int(db, "SELECT count(*) FROM sa_mails"), 1);
+}
+
 static void test_T78_use(void **state)
 {
     db_t *db = *state;
@@ -279,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_BOTH(test_claim_and_settle, setup_own),
+        ON_BOTH(test_T181_the_user_of_a_mail_is_found_later, setup_own),
         ON_BOTH(test_T78_use, setup_own),
         ON_BOTH(test_T78_one_of_sixteen, setup_own),
         ON_BOTH(test_verify_email, setup_own),
