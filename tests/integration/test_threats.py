@@ -401,7 +401,7 @@ def torture(site, memory, prepare, request, healthy, rounds):
     for _ in range(3):                                  # warm: connections, lazy tables
         answer, total, _ = memory.during(0, lambda given=prepare(): request(given))
         assert answer.status in DONE, answer
-    assert total > 20, "the shim counts nothing"
+    assert total > 5, "the shim counts nothing"
     seen = {}
     step = max(1, total // rounds)
     for n in range(1, total + 1, step):
