@@ -371,8 +371,9 @@ sa_error_t *sa_store_use_mail(sa_work_t *work, const char *id, const char *kind,
 /* Leases one due mail of the `known` mounts (a line each) for `lease` seconds; *mail NULL when there is none. */
 sa_error_t *sa_store_mails_claim(sa_work_t *work, apr_int64_t now, int lease, const char *known,
                                  sa_mail_t **mail);
-/* A claimed mail's user_id, email and data. */
+/* Stores user_id, email and data of a claimed mail that was queued without a user. */
 sa_error_t *sa_store_address_mail(sa_work_t *work, const sa_mail_t *mail);
+/* Deletes a mail that has nobody to go to. */
 sa_error_t *sa_store_drop_mail(sa_work_t *work, const char *id);
 /* After an attempt: when it was sent (0 = it was not), else when to try again; dead 1 = given up. */
 sa_error_t *sa_store_mails_settle(sa_work_t *work, const char *id, apr_int64_t sent_at,
